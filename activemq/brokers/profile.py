@@ -1,0 +1,47 @@
+"""What a broker's profile has to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Profile(Protocol):
+    """How one kind of broker wants to be spoken to. All methods are pure."""
+
+    @property
+    def kind(self) -> str:
+        """The name used in settings."""
+        ...
+
+    def recognises(self, server: str) -> bool:
+        """Say whether the ``server`` header of a CONNECTED frame is this kind's."""
+        ...
+
+    def queue(self, name: str) -> str:
+        """Return the destination of a queue, for SEND and SUBSCRIBE."""
+        ...
+
+    def consume(self, name: str) -> Mapping[str, str]:
+        """Return the SUBSCRIBE headers for a worker's slot: one unacknowledged message, acknowledged one by one."""
+        ...
+
+    def replies(self, name: str) -> Mapping[str, str]:
+        """Return the SUBSCRIBE headers for a reply destination that dies with this connection.
+
+        ``name`` is ours to choose; within one connection the same name is the same destination.
+        """
+        ...
+
+    def reply_to(self, name: str) -> str:
+        """Return the ``reply-to`` header that leads to :meth:`replies` of the same name and connection."""
+        ...
+
+    def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:
+        """Return the header that makes the broker forget a message at its deadline.
+
+        ``deadline_ms``: epoch ms in the broker's time; ``budget_ms``: the time left, in ms.
+        """
+        ...

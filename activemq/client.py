@@ -1,0 +1,452 @@
+"""Keeps a connection to one of several brokers up.
+
+Each connection has a generation, a number that rises by one: whatever came over one connection (a message to be
+acknowledged, a receipt waited for) is void on the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
+
+from activemq.brokers import Profile, profile_for
+from activemq.clock import Clock
+from activemq.connection import Connection
+from activemq.errors import (
+    ActiveMQError,
+    ConnectFailedError,
+    ConnectionLostError,
+    NotConnectedError,
+    ReceiptTimeoutError,
+    ServerError,
+)
+from activemq.frames import Limits, encode
+from activemq.protocol import Credentials, Stomp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from activemq.frames import Frame
+
+    OnMessage = Callable[[Frame], None]
+    OnReceipt = Callable[[str, Exception | None], None]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT: Final = 61613
+ECHO_TIMEOUT: Final = 2.0  # seconds
+SUBSCRIBE_TIMEOUT: Final = 10.0  # seconds
+STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One broker's address; ``tls`` is the context to use, None for plain TCP."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Server:
+        """Read ``stomp://host:port`` or ``stomp+ssl://host:port``; raises ValueError saying what is wrong."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("stomp", "stomp+ssl"):
+            raise ValueError(f"{url!r}: must begin with stomp:// or stomp+ssl://")
+        if not parts.hostname or parts.username or parts.path not in ("", "/") or parts.query:
+            raise ValueError("must be stomp://HOST:PORT and nothing else (login and passcode have their own settings)")
+        tls = ssl.create_default_context() if parts.scheme == "stomp+ssl" else None
+        return cls(parts.hostname, parts.port or DEFAULT_PORT, tls)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait after the nth failed round of attempts, in seconds: doubling, capped, at random.
+
+    The cap is low: a bridge has to be well within a second of its broker (docs/performance.md), and a refused
+    connection attempt costs next to nothing.
+    """
+
+    first: float = 0.05
+    cap: float = 0.8
+
+    def delay(self, failures: int) -> float:
+        """``failures`` counts from 1. Between half of the step and the whole of it, so that many do not march."""
+        step = min(self.cap, self.first * 2 ** min(failures - 1, 16))
+        return step * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """A subscription that is renewed on each connection. ``error`` says why the broker refused it, if it did."""
+
+    id: str
+    headers: Callable[[Profile], Mapping[str, str]]
+    on_message: OnMessage = field(repr=False)
+    error: ServerError | None = None
+
+
+class Client:
+    """A connection that is kept up, and what is done over it.
+
+    ``servers`` are tried in their order, again and again; ``kind`` names a profile or is ``auto``. Messages and
+    receipts are handed over by plain calls on the loop: what they call must not block.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        credentials: Credentials | None = None,
+        *,
+        kind: str = "auto",
+        heartbeat: float = 10.0,
+        limits: Limits | None = None,
+        connect_timeout: float = 5.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        if not servers:
+            raise ValueError("a client needs at least one server")
+        self.clock = Clock()
+        self.generation = 0
+        self.last_error: Exception | None = None
+        self._servers = tuple(servers)
+        self._credentials = credentials or Credentials()
+        self._kind = kind
+        self._heartbeat = heartbeat
+        self._limits = limits or Limits()
+        self._connect_timeout = connect_timeout
+        self._backoff = backoff or Backoff()
+        self._connection: Connection | None = None  # set while frames may be sent
+        self._profile: Profile | None = None
+        self._connected = asyncio.Event()
+        self._ended = asyncio.Event()  # of the present connection
+        self._subscriptions: dict[str, Subscription] = {}
+        self._receipts: dict[str, OnReceipt] = {}
+        self._ids = count(1)
+        self._listeners: list[tuple[Callable[[], None], Callable[[Exception], None]]] = []
+        self._supervisor: asyncio.Task[None] | None = None
+
+    # -- life
+
+    async def start(self) -> None:
+        """Begin to connect, and return; see :meth:`wait_connected`."""
+        if self._supervisor is None:
+            self._supervisor = asyncio.create_task(self._supervise(), name="broker connection")
+
+    async def stop(self) -> None:
+        """Say DISCONNECT and stay away. Whatever still waits gets :class:`ConnectionLostError`."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await supervisor
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def connected(self) -> bool:
+        """True from the moment that all subscriptions are in place until the connection is lost."""
+        return self._connected.is_set()
+
+    async def wait_connected(self) -> None:
+        """Wait for a connection with all subscriptions in place; bound it with ``asyncio.timeout``."""
+        await self._connected.wait()
+
+    @property
+    def profile(self) -> Profile:
+        """The present broker's profile; raises :class:`NotConnectedError` before the first connection."""
+        if self._profile is None:
+            raise NotConnectedError("no broker has answered yet")
+        return self._profile
+
+    def listen(self, on_connected: Callable[[], None], on_lost: Callable[[Exception], None]) -> None:
+        """Have these called, on the loop, whenever a connection is ready and when it is lost."""
+        self._listeners.append((on_connected, on_lost))
+
+    # -- receiving
+
+    def subscribe(
+        self, headers: Callable[[Profile], Mapping[str, str]], on_message: OnMessage, *, name: str | None = None
+    ) -> Subscription:
+        """Subscribe now and on every later connection.
+
+        ``headers`` makes the SUBSCRIBE headers from the broker's profile, e.g. ``lambda p: p.consume("orders")``.
+        If the broker refuses, it is logged and ``Subscription.error`` says why.
+        """
+        subscription = Subscription(name or f"s{next(self._ids)}", headers, on_message)
+        self._subscriptions[subscription.id] = subscription
+        if self._connection is not None and self.connected:
+            self._send_subscribe(self._connection, subscription, self._subscribed)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; messages that are still on their way are dropped."""
+        if self._subscriptions.pop(subscription.id, None) is not None and self._connection is not None:
+            self._connection.write(encode("UNSUBSCRIBE", [("id", subscription.id)]))
+
+    def ack(self, frame: Frame, generation: int) -> bool:
+        """Acknowledge a message. Returns False, and sends nothing, if its connection is gone.
+
+        The broker has given the message to somebody else then.
+        """
+        if generation != self.generation or self._connection is None:
+            return False
+        if frame.version == "1.2":
+            data = f"ACK\nid:{frame.raw('ack')}\n\n\0"
+        else:
+            data = f"ACK\nsubscription:{frame.raw('subscription')}\nmessage-id:{frame.raw('message-id')}\n\n\0"
+        self._connection.write(data.encode())
+        return True
+
+    # -- sending
+
+    def publish(self, data: bytes, receipt: str, on_receipt: OnReceipt) -> None:
+        """Send an encoded frame that asks for ``receipt``; the hot path, no waiting.
+
+        ``on_receipt(receipt, error)`` is called once: with None when the broker confirms, with its
+        :class:`ServerError`, or with :class:`ConnectionLostError`. Raises, with nothing sent,
+        :class:`NotConnectedError` or :class:`BufferFullError`.
+        """
+        connection = self._connection
+        if connection is None:
+            raise NotConnectedError("no connection to the broker")
+        connection.write(data)
+        self._receipts[receipt] = on_receipt
+
+    def forget_receipt(self, receipt: str) -> None:
+        """Do not call back for this receipt any more."""
+        self._receipts.pop(receipt, None)
+
+    def send(self, data: bytes) -> None:
+        """Send an encoded frame without asking for a receipt. Raises as :meth:`publish`."""
+        if self._connection is None:
+            raise NotConnectedError("no connection to the broker")
+        self._connection.write(data)
+
+    async def request_receipt(self, data: bytes, receipt: str, *, timeout: float) -> None:
+        """:meth:`publish`, and wait for at most ``timeout`` seconds.
+
+        Raises also :class:`ServerError`, :class:`ConnectionLostError` and :class:`ReceiptTimeoutError`.
+        """
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.publish(data, receipt, lambda _, error: _settle(confirmed, error))
+        try:
+            async with asyncio.timeout(timeout):
+                await confirmed
+        except TimeoutError:
+            raise ReceiptTimeoutError(f"the broker did not confirm within {timeout:g} s") from None
+        finally:
+            self._receipts.pop(receipt, None)
+
+    # -- the supervisor
+
+    async def _supervise(self) -> None:
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            for server in self._servers:
+                self._ended.clear()
+                if await self._try(server):
+                    started = loop.time()
+                    await self._ended.wait()
+                    break
+            failures = 0 if loop.time() - started > STABLE_AFTER and self.generation else failures + 1
+            if failures:
+                await asyncio.sleep(self._backoff.delay(failures))
+
+    async def _try(self, server: Server) -> bool:
+        """Connect to one server and make it ready; False, with the reason logged, if that fails."""
+        try:
+            connection = await self._open(server)
+        except ActiveMQError as error:
+            self._failed(server, error)
+            return False
+        try:
+            self._profile = profile_for(self._kind, connection.stomp.server)
+            self._connection = connection
+            self.generation += 1
+            await self._measure_clock()
+            await self._subscribe_all(connection)
+        except ActiveMQError as error:
+            self._connection = None
+            connection.abort(error)
+            await connection.closed
+            self._failed(server, error)
+            return False
+        except asyncio.CancelledError:
+            connection.abort(ConnectionLostError("closed by us"))
+            raise
+        if self._connection is not connection:  # lost while the last receipts came
+            return False
+        self.last_error = None
+        self._connected.set()
+        log.info("connected to %s (%s)", server, connection.stomp.server)
+        for on_connected, _ in self._listeners:
+            on_connected()
+        return True
+
+    async def _open(self, server: Server) -> Connection:
+        stomp = Stomp(self._credentials, self._heartbeat, self._limits)
+        return await Connection.open(
+            server.host,
+            server.port,
+            stomp,
+            self._on_frame,
+            self._on_lost,
+            tls=server.tls,
+            timeout=self._connect_timeout,
+        )
+
+    def _failed(self, server: Server, error: ActiveMQError) -> None:
+        # Once for each new reason: a broker that is down for an hour is one line, not five thousand.
+        if str(error) != str(self.last_error):
+            log.warning("cannot use broker %s: %s; trying again", server, error)
+        self.last_error = error
+
+    def _on_lost(self, error: Exception) -> None:
+        was_ready = self.connected
+        self._connection = None
+        self._connected.clear()
+        self.last_error = error
+        self._ended.set()
+        lost = ConnectionLostError(str(error))
+        receipts, self._receipts = self._receipts, {}
+        if was_ready:
+            if self._supervisor is not None:
+                log.warning("lost the broker: %s", error)
+            for _, on_lost in self._listeners:
+                on_lost(lost)
+        for receipt, on_receipt in receipts.items():
+            on_receipt(receipt, lost)
+
+    async def _measure_clock(self) -> None:
+        """Send ourselves a message and read the broker's `timestamp` off it (both ActiveMQs stamp a STOMP SEND)."""
+        echo: asyncio.Future[tuple[float, str | None]] = asyncio.get_running_loop().create_future()
+
+        def came_back(frame: Frame) -> None:
+            if not echo.done():
+                echo.set_result((time.time() * 1_000, frame.get("timestamp")))
+
+        def refused(_: str, error: Exception | None) -> None:
+            if error is not None and not echo.done():
+                echo.set_exception(error)
+
+        name = f"clock{next(self._ids)}"
+        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.replies("clock"), came_back)
+        try:
+            async with asyncio.timeout(ECHO_TIMEOUT):
+                self._send_subscribe(self._live(), subscription, lambda _s, error: refused("", error))
+                sent = time.time() * 1_000
+                receipt = f"{name}-echo"
+                headers = [("destination", self.profile.reply_to("clock")), ("receipt", receipt)]
+                self.publish(encode("SEND", headers), receipt, refused)
+                received, stamp = await echo
+            if stamp is not None and stamp.isdigit():
+                self.clock.measure(sent, received, int(stamp))
+        except (TimeoutError, ServerError) as error:
+            log.warning("could not measure the broker's clock (%s); taking ours for its", error or "no echo")
+        finally:
+            self.unsubscribe(subscription)
+
+    async def _subscribe_all(self, connection: Connection) -> None:
+        waiting = set(self._subscriptions.values())
+        done = asyncio.Event()
+        if not waiting:
+            return
+        failed: list[Exception] = []
+
+        def answered(subscription: Subscription, error: Exception | None) -> None:
+            self._subscribed(subscription, error)
+            if error is not None and not isinstance(error, ServerError):
+                failed.append(error)
+            waiting.discard(subscription)
+            if not waiting:
+                done.set()
+
+        for subscription in tuple(waiting):
+            self._send_subscribe(connection, subscription, answered)
+        try:
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT):
+                await done.wait()
+        except TimeoutError:
+            raise ConnectFailedError(f"subscriptions were not confirmed within {SUBSCRIBE_TIMEOUT:g} s") from None
+        if failed:
+            raise failed[0]
+
+    def _send_subscribe(
+        self,
+        connection: Connection,
+        subscription: Subscription,
+        answered: Callable[[Subscription, Exception | None], None],
+    ) -> None:
+        receipt = f"sub-{subscription.id}-{self.generation}"
+        headers = {"id": subscription.id, **subscription.headers(self.profile), "receipt": receipt}
+        connection.write(encode("SUBSCRIBE", headers.items()))
+        self._receipts[receipt] = lambda _, error: answered(subscription, error)
+
+    def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
+        subscription.error = error if isinstance(error, ServerError) else None
+        if subscription.error is not None:
+            destination = subscription.headers(self.profile).get("destination")
+            log.error("the broker refused the subscription to %s: %s", destination, subscription.error.message)
+
+    def _live(self) -> Connection:
+        if self._connection is None:
+            raise ConnectionLostError("the connection was lost again")
+        return self._connection
+
+    # -- frames
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.command == "MESSAGE":
+            subscription = self._subscriptions.get(frame.get("subscription") or "")
+            if subscription is not None:
+                subscription.on_message(frame)
+        elif frame.command == "RECEIPT":
+            receipt = frame.get("receipt-id") or ""
+            on_receipt = self._receipts.pop(receipt, None)
+            if on_receipt is not None:
+                on_receipt(receipt, None)
+        elif frame.command == "ERROR":
+            self._on_error(frame)
+
+    def _on_error(self, frame: Frame) -> None:
+        receipt = frame.get("receipt-id")
+        error = ServerError(frame.get("message") or "no reason given", receipt)
+        on_receipt = self._receipts.pop(receipt, None) if receipt else None
+        if on_receipt is not None and receipt is not None:
+            on_receipt(receipt, error)
+        else:
+            log.warning("%s", error)
+            self.last_error = error
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+__all__ = ["Backoff", "Client", "Clock", "Credentials", "Server", "Subscription"]

@@ -1,0 +1,231 @@
+"""One socket to a broker: an ``asyncio.Protocol`` around the state machine.
+
+What is written within one turn of the loop leaves in one write: with many calls in flight that is the difference
+between one system call and one packet a call and one for dozens (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
+
+from activemq.errors import BufferFullError, ConnectFailedError, ConnectionLostError, RemoteProtocolError
+from activemq.frames import MIB
+from activemq.protocol import State, Stomp
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from activemq.frames import Frame
+
+HIGH_WATER: Final = 1 * MIB
+LOW_WATER: Final = 256 * 1024
+
+# ActiveMQ's STOMP connectors leave Nagle's algorithm on: the second of two small frames in a row (RECEIPT, MESSAGE)
+# waits 40 ms for our delayed ACK unless we acknowledge at once. Linux forgets the option after use, so it is set again
+# after each read (2 µs; measured: 23 -> 2,800 request-replies a second on a stock connector).
+_QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is, or was, up. Made by :meth:`open`.
+
+    ``on_frame`` is called on the loop for each frame; if it raises, the connection is closed with that error, since
+    nobody can know what else is then wrong. ``on_lost`` is called once, with what ended it.
+    """
+
+    def __init__(
+        self,
+        stomp: Stomp,
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[Exception], None],
+        max_buffered: int = 64 * MIB,
+    ) -> None:
+        self.stomp = stomp
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._max_buffered = max_buffered
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        self._flush_is_due = False
+        self._queued = 0  # bytes queued in this turn of the loop
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._beat: asyncio.TimerHandle | None = None
+        self._error: Exception | None = None
+        self._greeted: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        stomp: Stomp,
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[Exception], None],
+        *,
+        tls: ssl.SSLContext | None = None,
+        max_buffered: int = 64 * MIB,
+        timeout: float = 5.0,
+    ) -> Connection:
+        """Connect and log in; return once the broker has said CONNECTED.
+
+        ``timeout`` in seconds covers all of it. Raises :class:`ConnectFailedError`; ``on_lost`` is not called then.
+        """
+        loop = asyncio.get_running_loop()
+        where = f"{host}:{port}"
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                _, connection = await loop.create_connection(
+                    lambda: cls(stomp, on_frame, on_lost, max_buffered), host, port, ssl=tls
+                )
+                await connection._greeted
+        except TimeoutError:
+            raise ConnectFailedError(f"{where} did not answer CONNECT within {timeout:g} s") from None
+        except OSError as error:
+            raise ConnectFailedError(f"{where}: {error.strerror or error}") from error
+        except (ConnectionLostError, RemoteProtocolError) as error:
+            raise ConnectFailedError(f"{where}: {error}") from error
+        finally:
+            if connection is not None and stomp.state is not State.CONNECTED:
+                connection.abort(ConnectFailedError(f"{where}: not connected"))
+        return connection
+
+    # -- what the owner calls
+
+    def write(self, data: bytes) -> None:
+        """Queue one encoded frame; it leaves with all others of this turn of the loop.
+
+        Raises :class:`LocalProtocolError` if the connection is not up and :class:`BufferFullError`, with nothing
+        queued, if the broker has stopped reading and ``max_buffered`` bytes wait already.
+        """
+        if self._queued + len(data) > self._max_buffered - self.unsent:
+            raise BufferFullError(f"{self._max_buffered} bytes wait for a broker that does not read")
+        self.stomp.send(data)
+        self._queued += len(data)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    async def drain(self) -> None:
+        """Wait until the peer reads again, if what waits for it is above the high watermark."""
+        if not self._writable.is_set():
+            await self._writable.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def close(self, timeout: float = 2.0) -> None:
+        """DISCONNECT, wait for its receipt for at most ``timeout`` seconds, and close."""
+        if self.stomp.state is State.CONNECTED:
+            self.stomp.disconnect(receipt="disconnect")
+            self._flush()
+            try:
+                async with asyncio.timeout(timeout):
+                    await asyncio.shield(self.closed)
+            except TimeoutError:
+                pass  # a broker that does not answer a good-bye is left without one
+        self.abort(ConnectionLostError("closed by us"))
+
+    def abort(self, error: Exception) -> None:
+        """Close at once; what is queued is thrown away."""
+        if self._error is None:
+            self._error = error
+        self.stomp.state = State.CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the operating system has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    # -- what the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        self._socket = transport.get_extra_info("socket")
+        if self._socket is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._quick_ack()
+        self.stomp.connect(self._loop.time())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._quick_ack()
+        stomp = self.stomp
+        greeting = stomp.state is State.CONNECTING
+        try:
+            frames = stomp.receive_data(data, self._loop.time())
+            if greeting and frames:
+                frames = self._greet(frames)
+            for frame in frames:
+                self._on_frame(frame)
+            if stomp.state is State.DISCONNECTING and frames and frames[-1].get("receipt-id") == "disconnect":
+                self.abort(ConnectionLostError("closed by us"))
+        except Exception as error:  # noqa: BLE001 - see the class: whatever it is, this connection is over
+            self.abort(error)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = self._error or ConnectionLostError(str(exc) if exc else "closed by the broker")
+        self._error = reason
+        was_up = self._greeted.done() and not self._greeted.cancelled() and self._greeted.exception() is None
+        self.stomp.state = State.CLOSED
+        if self._beat is not None:
+            self._beat.cancel()
+        self._writable.set()
+        if not self._greeted.done():
+            self._greeted.set_exception(reason)
+            self._greeted.exception()  # if open() has given up nobody else will look
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if was_up:
+            self._on_lost(reason)
+
+    # -- inside
+
+    def _greet(self, frames: list[Frame]) -> list[Frame]:
+        """Take the answer to CONNECT off the frames."""
+        first, *rest = frames
+        if first.command == "ERROR":
+            raise ConnectionLostError(f"the broker refused the connection: {first.get('message') or 'no reason given'}")
+        if self._greeted.done():
+            raise ConnectionLostError("gave up waiting for CONNECTED")
+        self._greeted.set_result(None)
+        self._schedule_beat()
+        return rest
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        self._queued = 0
+        data = self.stomp.data_to_send(self._loop.time())
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _quick_ack(self) -> None:
+        if _QUICKACK is not None and self._socket is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+    def _schedule_beat(self) -> None:
+        pause = self.stomp.heartbeat_pause
+        if pause:
+            self._beat = self._loop.call_later(pause, self._on_beat)
+
+    def _on_beat(self) -> None:
+        if not self.stomp.heartbeat(self._loop.time()):
+            self.abort(ConnectionLostError(f"no sign of life for {self.stomp.expect_every:g} s and more"))
+            return
+        self._flush()
+        self._schedule_beat()

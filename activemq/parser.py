@@ -1,0 +1,148 @@
+"""Bytes in, frames out: incremental, bounded, in linear time. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from activemq.errors import RemoteProtocolError
+from activemq.frames import SERVER_COMMANDS, Frame, Limits
+
+_EOLS: Final = re.compile(rb"[\r\n]*")
+_DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class Parser:
+    """Cuts a stream into frames; whatever is not whole yet waits for the next :meth:`feed`.
+
+    Any input either parses or raises :class:`RemoteProtocolError`; after that the parser is of no more use.
+    ``commands`` is what the peer may say: the server's commands for a client, the client's for a test broker.
+    ``version`` is the negotiated one; it starts as 1.2, and CONNECT and CONNECTED are never unescaped.
+    """
+
+    def __init__(self, limits: Limits | None = None, commands: frozenset[str] = SERVER_COMMANDS) -> None:
+        self.version = "1.2"
+        self._limits = limits or Limits()
+        self._commands = commands
+        self._buffer: bytes | bytearray = b""
+        self._frame: Frame | None = None  # its head is complete, its body is not
+        self._length: int | None = None  # of that body; None: it ends at the first NUL
+        self._scanned = 0  # bytes of the unfinished head or body that were searched for its end already
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take what was received and return the frames that it completed, in order."""
+        buffer: bytes | bytearray = data
+        if self._buffer:
+            buffer = self._buffer if isinstance(self._buffer, bytearray) else bytearray(self._buffer)
+            buffer += data
+        frames: list[Frame] = []
+        position = 0
+        while True:
+            frame = self._frame
+            if frame is None:
+                frame, position = self._read_head(buffer, position)
+                if frame is None:
+                    break
+            end = self._end_of_body(buffer, position)
+            if end < 0:
+                break
+            frame.body = bytes(buffer[position:end])
+            frames.append(frame)
+            self._frame = None
+            position = end + 1
+        self._keep(buffer, position)
+        return frames
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait for the rest of their frame."""
+        return len(self._buffer)
+
+    def _keep(self, buffer: bytes | bytearray, position: int) -> None:
+        if position == len(buffer):
+            self._buffer = b""
+        elif isinstance(buffer, bytearray):
+            del buffer[:position]
+            self._buffer = buffer
+        else:
+            self._buffer = buffer[position:]
+
+    def _read_head(self, buffer: bytes | bytearray, position: int) -> tuple[Frame | None, int]:
+        """Read command and headers; return the frame, or None, and where to go on."""
+        if position < len(buffer) and buffer[position] in b"\r\n":  # heart-beats and padding
+            match = _EOLS.match(buffer, position)
+            position = match.end() if match else position
+        search = position + max(self._scanned - 2, 0)  # the end may straddle what was searched
+        end = buffer.find(b"\n\n", search)
+        after = end + 2
+        windows = buffer.find(b"\n\r\n", search, end if end >= 0 else len(buffer))
+        if windows >= 0:  # STOMP 1.2 allows CR LF as the end of a line
+            end, after = windows, windows + 3
+        if end < 0:
+            self._scanned = len(buffer) - position
+            self._check_unfinished_head(buffer, position)
+            return None, position
+        self._frame = frame = self._make_frame(bytes(buffer[position:end]))
+        self._scanned = 0
+        return frame, after
+
+    def _make_frame(self, head: bytes) -> Frame:
+        if len(head) > self._limits.max_line:  # in a shorter head no line can be over it
+            self._check_head(head)
+        try:
+            text = head.decode()
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError(f"a frame's head is not UTF-8: {error.reason}") from None
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").removesuffix("\r")
+        command, newline, rest = text.partition("\n")
+        if command not in self._commands:
+            raise RemoteProtocolError(f"unknown command {command[:40]!r}")
+        if len(rest) > 2 * self._limits.max_headers and rest.count("\n") >= self._limits.max_headers:
+            raise RemoteProtocolError(f"more than {self._limits.max_headers} headers")
+        plain = command in ("CONNECT", "CONNECTED")
+        frame = Frame(command, newline + rest, b"", "1.0" if plain else self.version)
+        self._length = self._content_length(frame)
+        return frame
+
+    def _content_length(self, frame: Frame) -> int | None:
+        value = frame.raw("content-length")
+        if value is None:
+            return None
+        if not _DIGITS.fullmatch(value):
+            raise RemoteProtocolError(f"content-length is not a number: {value[:40]!r}")
+        if int(value) > self._limits.max_body:
+            raise RemoteProtocolError(f"a body of {value} bytes is over the limit of {self._limits.max_body}")
+        return int(value)
+
+    def _end_of_body(self, buffer: bytes | bytearray, start: int) -> int:
+        """Return where the body's closing NUL is, or -1 if it has not come yet."""
+        if self._length is not None:
+            end = start + self._length
+            if end >= len(buffer):
+                return -1
+            if buffer[end]:
+                raise RemoteProtocolError("no NUL after a body of the length that content-length gave")
+            return end
+        end = buffer.find(b"\0", start + self._scanned)
+        size = (len(buffer) if end < 0 else end) - start
+        if size > self._limits.max_body:
+            raise RemoteProtocolError(f"a body without content-length is over the limit of {self._limits.max_body}")
+        self._scanned = size
+        return end
+
+    def _check_head(self, head: bytes) -> None:
+        if len(head) > self._limits.max_head:
+            raise RemoteProtocolError(f"a frame's head is over {self._limits.max_head} bytes")
+        if max(map(len, head.split(b"\n"))) > self._limits.max_line:
+            raise RemoteProtocolError(f"a header line is over {self._limits.max_line} bytes")
+
+    def _check_unfinished_head(self, buffer: bytes | bytearray, position: int) -> None:
+        size = len(buffer) - position
+        if size <= self._limits.max_line:
+            return
+        if size > self._limits.max_head:
+            raise RemoteProtocolError(f"a frame's head is over {self._limits.max_head} bytes")
+        last_line = len(buffer) - 1 - max(buffer.rfind(b"\n", position), position)
+        if last_line > self._limits.max_line:
+            raise RemoteProtocolError(f"a header line is over {self._limits.max_line} bytes")
