@@ -83,7 +83,7 @@ class Backoff:
 
     def delay(self, failures: int) -> float:
         """``failures`` counts from 1. Between half of the step and the whole of it, so that many do not march."""
-        step = min(self.cap, self.first * 2 ** min(failures - 1, 16))
+        step = min(self.cap, self.first * (1 << min(failures - 1, 16)))
         return step * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 

@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._beat: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
-        self._greeted: asyncio.Future[None] = self._loop.create_future()
+        self.greeted: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
                 _, connection = await loop.create_connection(
                     lambda: cls(stomp, on_frame, on_lost, max_buffered), host, port, ssl=tls
                 )
-                await connection._greeted
+                await connection.greeted
         except TimeoutError:
             raise ConnectFailedError(f"{where} did not answer CONNECT within {timeout:g} s") from None
         except OSError as error:
@@ -181,14 +181,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         reason = self._error or ConnectionLostError(str(exc) if exc else "closed by the broker")
         self._error = reason
-        was_up = self._greeted.done() and not self._greeted.cancelled() and self._greeted.exception() is None
+        was_up = self.greeted.done() and not self.greeted.cancelled() and self.greeted.exception() is None
         self.stomp.state = State.CLOSED
         if self._beat is not None:
             self._beat.cancel()
         self._writable.set()
-        if not self._greeted.done():
-            self._greeted.set_exception(reason)
-            self._greeted.exception()  # if open() has given up nobody else will look
+        if not self.greeted.done():
+            self.greeted.set_exception(reason)
+            self.greeted.exception()  # if open() has given up nobody else will look
         if not self.closed.done():
             self.closed.set_result(None)
         if was_up:
@@ -201,9 +201,9 @@ class Connection(asyncio.Protocol):
         first, *rest = frames
         if first.command == "ERROR":
             raise ConnectionLostError(f"the broker refused the connection: {first.get('message') or 'no reason given'}")
-        if self._greeted.done():
+        if self.greeted.done():
             raise ConnectionLostError("gave up waiting for CONNECTED")
-        self._greeted.set_result(None)
+        self.greeted.set_result(None)
         self._schedule_beat()
         return rest
 

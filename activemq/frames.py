@@ -92,7 +92,7 @@ class Frame:
     __slots__ = ("_head", "body", "command", "version")
 
     def __init__(self, command: str, head: str, body: bytes = b"", version: str = "1.2") -> None:
-        """``head``: all header lines, each with a ``\\n`` before it, escaped as on the wire."""
+        """``head``: all header lines, each with a line feed before it, escaped as on the wire."""
         self.command = command
         self.body = body
         self.version = version
