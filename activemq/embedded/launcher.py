@@ -1,0 +1,391 @@
+"""``EmbeddedBroker``: a real ActiveMQ Classic as a child process, for as long as we want it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from activemq.embedded import artifacts, fetch, logs, ports, ready
+from activemq.embedded.configuration import (
+    MIB,
+    Configuration,
+    BrokerLimits,
+    Login,
+    Role,
+    render,
+    write_private,
+)
+from activemq.embedded.java import Java, find_java
+from activemq.embedded.process import BrokerProcess, start_process
+from activemq.errors import BrokerStartError, EmbeddedBrokerError, PortInUseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+_CONFIGURATION = "activemq.xml"
+_PORT_ATTEMPTS = 5
+_PROBE_INTERVAL = 0.02  # seconds
+
+
+def default_cache_dir() -> Path:
+    """Where jars are kept if no other folder is given."""
+    return Path.home() / ".cache" / "activemq-rest-bridge"
+
+
+class EmbeddedBroker:
+    """A broker on loopback that ends when we do.
+
+    ::
+
+        async with EmbeddedBroker() as broker:
+            ...  # broker.stomp_url, broker.login, broker.passcode
+
+    ``start()`` again after ``stop()``, ``kill()`` or a crash brings it back on the same ports with the same data.
+    Leaving the context, or ``close()``, also removes a temporary data folder. All methods belong to the event loop in
+    which ``start()`` ran.
+
+    :param kind: ``"classic"``
+    :param data_dir: where it keeps messages, configuration and log; ``None``: a temporary folder
+    :param stomp_port: 0 for any free one
+    :param openwire_port: 0 for any free one
+    :param login: a user with all that the bridge and the workers need
+    :param passcode: ``None``: a generated one
+    :param other_logins: more users, with less or other rights
+    :param worker_queues: what workers may use; see ``Configuration``
+    :param limits: sizes; see ``BrokerLimits``
+    :param java_home: the first place to look for Java
+    :param java_path: folders to look in next, in the form of ``PATH``
+    :param cache_dir: where the jars are kept; ``None``: ``~/.cache/activemq-rest-bridge``
+    :param progress: is given lines for people while jars are fetched
+    :param quick: start faster and use less memory, at the price of throughput
+    :param jvm_options: more options for Java, after ours
+    :param start_timeout: seconds; 1 is usual, 9 was seen on a saturated machine
+    """
+
+    def __init__(
+        self,
+        kind: str = "classic",
+        *,
+        data_dir: Path | None = None,
+        stomp_port: int = 0,
+        openwire_port: int = 0,
+        login: str = "bridge",
+        passcode: str | None = None,
+        other_logins: Sequence[Login] = (),
+        worker_queues: Sequence[str] = (">",),
+        limits: BrokerLimits | None = None,
+        java_home: Path | str | None = None,
+        java_path: str | None = None,
+        cache_dir: Path | None = None,
+        progress: Callable[[str], None] | None = None,
+        quick: bool = True,
+        jvm_options: Sequence[str] = (),
+        start_timeout: float = 60.0,
+    ) -> None:
+        self._distribution = artifacts.distribution(kind)
+        self._data_dir = None if data_dir is None else data_dir.absolute()
+        self._remove: Callable[[], object] | None = None
+        self._fixed = {port for port in (stomp_port, openwire_port) if port}
+        self._stomp_port = stomp_port
+        self._openwire_port = openwire_port
+        roles = frozenset({Role.BRIDGE, Role.WORKER})
+        self._main = Login(login, passcode or secrets.token_urlsafe(24), roles)
+        self._logins = (self._main, *other_logins)
+        self._worker_queues = tuple(worker_queues)
+        self._limits = limits or BrokerLimits()
+        self._java = (java_home, java_path)
+        self._cache_dir = (cache_dir or default_cache_dir()).absolute()
+        self._progress = progress or (lambda _line: None)
+        self._quick = quick
+        self._jvm_options = tuple(jvm_options)
+        self._start_timeout = start_timeout
+        self._process: BrokerProcess | None = None
+        self._configuration()  # says what is wrong with the arguments now and not at the start
+
+    def __repr__(self) -> str:
+        state = f"pid {self._process.pid}" if self.running and self._process else "not running"
+        return f"<EmbeddedBroker {self._distribution.label}, port {self._stomp_port}, {state}>"
+
+    @property
+    def stomp_port(self) -> int:
+        """The STOMP port; 0 before the first start if none was asked for."""
+        return self._stomp_port
+
+    @property
+    def openwire_port(self) -> int:
+        """The OpenWire port; 0 before the first start if none was asked for."""
+        return self._openwire_port
+
+    @property
+    def stomp_url(self) -> str:
+        """``stomp://127.0.0.1:PORT``."""
+        return f"stomp://{ports.LOOPBACK}:{self._stomp_port}"
+
+    @property
+    def openwire_url(self) -> str:
+        """``tcp://127.0.0.1:PORT``, as JMS clients want it."""
+        return f"tcp://{ports.LOOPBACK}:{self._openwire_port}"
+
+    @property
+    def login(self) -> str:
+        """The main user's name."""
+        return self._main.name
+
+    @property
+    def passcode(self) -> str:
+        """The main user's passcode."""
+        return self._main.passcode
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id; ``EmbeddedBrokerError`` if it was never started."""
+        return self._started().pid
+
+    @property
+    def guardian_pid(self) -> int:
+        """The process id of its guardian; ``EmbeddedBrokerError`` if it was never started."""
+        return self._started().guardian_pid
+
+    @property
+    def data_dir(self) -> Path:
+        """Where its data lies; ``EmbeddedBrokerError`` if that is not decided yet."""
+        if self._data_dir is None:
+            raise EmbeddedBrokerError("the broker was never started")
+        return self._data_dir
+
+    @property
+    def log_path(self) -> Path:
+        """Its log; the one of the run before has ``.1`` appended."""
+        return self.data_dir / "broker.log"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Start it and return once it answers STOMP; what is there already is used, what is missing is fetched.
+
+        Raises ``PortInUseError``, ``JavaNotFoundError``, ``ArtifactError``, or ``BrokerStartError`` with the
+        telling lines of its log.
+        """
+        if self.running:
+            raise EmbeddedBrokerError("the broker is already running")
+        java = await asyncio.to_thread(find_java, *self._java)
+        for port in self._fixed:
+            _require_free(port)
+        jars = await self._jars()
+        folder = self._prepare_folder()
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            self._choose_ports()
+            try:
+                await self._run(java, jars, folder)
+            except PortInUseError as error:
+                if error.port in self._fixed or attempt == _PORT_ATTEMPTS:
+                    raise
+                self._forget_port(error.port)
+            else:
+                break
+        self._fixed = {self._stomp_port, self._openwire_port}
+
+    async def stop(self) -> None:
+        """Stop it clean (SIGTERM, and SIGKILL should it hang); nothing happens if it does not run."""
+        if self._process is not None:
+            await self._process.stop()
+
+    async def kill(self) -> None:
+        """``kill -9``, for tests and failure drills; returns once it is gone."""
+        if self._process is not None:
+            await self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait until it ends, for whatever reason; returns the exit code, 128 + N if signal N ended it."""
+        return await self._started().wait()
+
+    async def close(self) -> None:
+        """``stop()``, and remove a temporary data folder."""
+        await self.stop()
+        if self._remove is not None:
+            await asyncio.to_thread(self._remove)
+            self._remove = self._data_dir = None
+
+    def _started(self) -> BrokerProcess:
+        if self._process is None:
+            raise EmbeddedBrokerError("the broker was never started")
+        return self._process
+
+    def _configuration(self) -> Configuration:
+        return Configuration(self._stomp_port, self._openwire_port, self._logins, self._worker_queues, self._limits)
+
+    def _choose_ports(self) -> None:
+        self._stomp_port = self._stomp_port or ports.choose_free(besides=self._openwire_port)
+        self._openwire_port = self._openwire_port or ports.choose_free(besides=self._stomp_port)
+
+    def _forget_port(self, port: int) -> None:
+        if self._stomp_port == port:
+            self._stomp_port = 0
+        if self._openwire_port == port:
+            self._openwire_port = 0
+
+    async def _jars(self) -> list[Path]:
+        """Return the checked jars. Should we be cancelled, the fetching thread ends at its next chunk."""
+        loop = asyncio.get_running_loop()
+        cancelled = threading.Event()
+
+        def progress(line: str) -> None:
+            loop.call_soon_threadsafe(self._progress, line)
+
+        try:
+            return await asyncio.to_thread(
+                fetch.ensure_jars,
+                self._distribution,
+                artifacts.load_lock(self._distribution),
+                self._cache_dir,
+                progress,
+                cancelled,
+            )
+        finally:
+            cancelled.set()
+
+    def _prepare_folder(self) -> Path:
+        if self._data_dir is None:
+            self._data_dir = Path(tempfile.mkdtemp(prefix="embedded-broker-"))
+            # also at the end of the interpreter, should nobody close us
+            self._remove = weakref.finalize(self, shutil.rmtree, self._data_dir, ignore_errors=True)
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._data_dir
+
+    async def _run(self, java: Java, jars: Sequence[Path], folder: Path) -> None:
+        """One attempt on the ports that are set."""
+        lock = _lock(folder)
+        try:
+            write_private(folder / _CONFIGURATION, render(self._configuration()))
+            output = _new_log(self.log_path)
+            try:
+                self._process = await start_process(
+                    self._command(java, jars),
+                    folder=folder,
+                    output=output,
+                    hold=lock,
+                    remove=folder if self._remove is not None else None,
+                )
+            finally:
+                os.close(output)
+        finally:
+            os.close(lock)  # the guardian keeps its copy for as long as the broker lives
+        try:
+            await self._until_ready(self._process)
+        except BaseException:
+            self._process.ask_to_stop()
+            await self._process.kill()
+            raise
+
+    def _command(self, java: Java, jars: Sequence[Path]) -> list[str]:
+        quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if self._quick else []
+        heap = max(256 * MIB, 2 * self._limits.memory)
+        return [
+            str(java.executable),
+            *quick,
+            f"-Xmx{heap}",
+            "-XX:+ExitOnOutOfMemoryError",  # a broker that lost threads is worse than none
+            "-XX:-UsePerfData",  # no files of its own in the system's temporary folder
+            "-Djava.awt.headless=true",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+            *self._jvm_options,
+            "-cp",
+            os.pathsep.join(map(str, jars)),
+            self._distribution.main_class,
+            "start",
+            f"xbean:file:{_CONFIGURATION}",  # in its working directory: no path to be quoted
+        ]
+
+    async def _until_ready(self, process: BrokerProcess) -> None:
+        ended = asyncio.ensure_future(process.wait())
+        probing = asyncio.ensure_future(self._probe())
+        try:
+            await asyncio.wait(
+                (ended, probing),
+                timeout=self._start_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if probing.done():
+                probing.result()
+            elif ended.done():
+                raise self._explain(ended.result())
+            else:
+                raise BrokerStartError(
+                    f"{self._distribution.label} did not answer within {self._start_timeout:g} s",
+                    self.log_path,
+                )
+        finally:
+            for task in (ended, probing):
+                task.cancel()
+
+    async def _probe(self) -> None:
+        try:
+            # nothing but the port itself tells when it opens
+            while not await ready.answers(self._stomp_port, self.login, self.passcode):  # noqa: ASYNC110
+                await asyncio.sleep(_PROBE_INTERVAL)
+        except ready.RefusedError as error:
+            raise BrokerStartError(f"port {self._stomp_port} answered a login with: {error}", self.log_path) from None
+
+    def _explain(self, code: int) -> EmbeddedBrokerError:
+        text = logs.read_tail(self.log_path)
+        if (port := logs.taken_port(text)) is not None:
+            return PortInUseError(port)
+        return BrokerStartError(
+            f"{self._distribution.label} ended while starting (exit code {code}):\n  "
+            f"{logs.telling_lines(text) or 'it said nothing'}",
+            self.log_path,
+        )
+
+
+def _require_free(port: int) -> None:
+    try:
+        free = ports.is_free(port)
+    except OSError as error:
+        raise BrokerStartError(f"port {port} cannot be used: {error.strerror}") from error
+    if not free:
+        raise PortInUseError(port)
+
+
+def _lock(folder: Path) -> int:
+    """Return a descriptor that holds the folder for us alone; ``BrokerStartError`` if a broker lives in it."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BrokerStartError(
+            f"another broker is using the data folder {folder}; stop it or choose another folder"
+        ) from None
+    return descriptor
+
+
+def _new_log(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
