@@ -86,15 +86,17 @@ class Frame:
     """A frame that was received.
 
     ``command`` is one of STOMP's; ``body`` its bytes without the closing NUL; ``version`` decides the escapes.
+    ``oversize`` is 0, or the size in bytes of a body that was over the limit and thrown away.
     Of a header that is there twice the first counts (STOMP 1.2, "Repeated Header Entries").
     """
 
-    __slots__ = ("_head", "body", "command", "version")
+    __slots__ = ("_head", "body", "command", "oversize", "version")
 
     def __init__(self, command: str, head: str, body: bytes = b"", version: str = "1.2") -> None:
         """``head``: all header lines, each with a line feed before it, escaped as on the wire."""
         self.command = command
         self.body = body
+        self.oversize = 0
         self.version = version
         self._head = head
 

@@ -12,10 +12,16 @@ _EOLS: Final = re.compile(rb"[\r\n]*")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
+# More than any broker's frame can be (Java's arrays end at 2 GiB): a length that nobody could mean.
+_ABSURD: Final = 2**31
+
+
 class Parser:
     """Cuts a stream into frames; whatever is not whole yet waits for the next :meth:`feed`.
 
     Any input either parses or raises :class:`RemoteProtocolError`; after that the parser is of no more use.
+    A body over the limit is thrown away as it comes and its frame handed out without it (``Frame.oversize``): one
+    worker's reply of 100 MB must not cost the connection that all calls share.
     ``commands`` is what the peer may say: the server's commands for a client, the client's for a test broker.
     ``version`` is the negotiated one; it starts as 1.2, and CONNECT and CONNECTED are never unescaped.
     """
@@ -28,6 +34,7 @@ class Parser:
         self._frame: Frame | None = None  # its head is complete, its body is not
         self._length: int | None = None  # of that body; None: it ends at the first NUL
         self._scanned = 0  # bytes of the unfinished head or body that were searched for its end already
+        self._skipped = 0  # bytes of an oversize body that were thrown away already
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take what was received and return the frames that it completed, in order."""
@@ -45,9 +52,17 @@ class Parser:
                     break
             end = self._end_of_body(buffer, position)
             if end < 0:
+                if len(buffer) - position > self._limits.max_body:
+                    self._skip(len(buffer) - position)
+                    position = len(buffer)
                 break
-            frame.body = bytes(buffer[position:end])
+            size = self._skipped + end - position
+            if size <= self._limits.max_body:
+                frame.body = bytes(buffer[position:end])
+            else:
+                frame.oversize = size
             frames.append(frame)
+            self._skipped = 0
             self._frame = None
             position = end + 1
         self._keep(buffer, position)
@@ -111,25 +126,29 @@ class Parser:
             return None
         if not _DIGITS.fullmatch(value):
             raise RemoteProtocolError(f"content-length is not a number: {value[:40]!r}")
-        if int(value) > self._limits.max_body:
-            raise RemoteProtocolError(f"a body of {value} bytes is over the limit of {self._limits.max_body}")
+        if int(value) > _ABSURD:
+            raise RemoteProtocolError(f"a body of {value} bytes")
         return int(value)
 
     def _end_of_body(self, buffer: bytes | bytearray, start: int) -> int:
         """Return where the body's closing NUL is, or -1 if it has not come yet."""
         if self._length is not None:
-            end = start + self._length
+            end = start + self._length - self._skipped
             if end >= len(buffer):
                 return -1
             if buffer[end]:
                 raise RemoteProtocolError("no NUL after a body of the length that content-length gave")
             return end
         end = buffer.find(b"\0", start + self._scanned)
-        size = (len(buffer) if end < 0 else end) - start
-        if size > self._limits.max_body:
-            raise RemoteProtocolError(f"a body without content-length is over the limit of {self._limits.max_body}")
-        self._scanned = size
+        self._scanned = (len(buffer) if end < 0 else end) - start
         return end
+
+    def _skip(self, size: int) -> None:
+        """Forget that many bytes of an oversize body."""
+        self._skipped += size
+        self._scanned = 0
+        if self._skipped > _ABSURD:
+            raise RemoteProtocolError(f"a body of more than {_ABSURD} bytes")
 
     def _check_head(self, head: bytes) -> None:
         if len(head) > self._limits.max_head:
