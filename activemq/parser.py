@@ -90,8 +90,9 @@ class Parser:
         search = position + max(self._scanned - 2, 0)  # the end may straddle what was searched
         end = buffer.find(b"\n\n", search)
         after = end + 2
-        windows = buffer.find(b"\n\r\n", search, end if end >= 0 else len(buffer))
-        if windows >= 0:  # STOMP 1.2 allows CR LF as the end of a line
+        # STOMP 1.2 allows CR LF as the end of a line. Up to and with `end`: a body may itself begin with a line feed.
+        windows = buffer.find(b"\n\r\n", search, end + 1 if end >= 0 else len(buffer))
+        if windows >= 0:
             end, after = windows, windows + 3
         if end < 0:
             self._scanned = len(buffer) - position
@@ -140,7 +141,7 @@ class Parser:
                 raise RemoteProtocolError("no NUL after a body of the length that content-length gave")
             return end
         end = buffer.find(b"\0", start + self._scanned)
-        self._scanned = (len(buffer) if end < 0 else end) - start
+        self._scanned = len(buffer) - start if end < 0 else 0  # 0: the next frame's head was not searched yet
         return end
 
     def _skip(self, size: int) -> None:
