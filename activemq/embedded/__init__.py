@@ -3,4 +3,4 @@
 from activemq.embedded.configuration import BrokerLimits, Login, Role
 from activemq.embedded.launcher import EmbeddedBroker, default_cache_dir
 
-__all__ = ["EmbeddedBroker", "BrokerLimits", "Login", "Role", "default_cache_dir"]
+__all__ = ["BrokerLimits", "EmbeddedBroker", "Login", "Role", "default_cache_dir"]

@@ -10,17 +10,12 @@ Three roles with the least rights that the message contract needs:
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import resources
 from string import Template
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MIB = 1024 * 1024
 _QUEUE_PATTERN = re.compile(r"(?:[A-Za-z0-9_-]+\.)*(?:[A-Za-z0-9_-]+|>)")
@@ -79,6 +74,11 @@ class Configuration:
     limits: BrokerLimits = field(default_factory=BrokerLimits)
 
     def __post_init__(self) -> None:
+        for port in (self.stomp_port, self.openwire_port):
+            if not 0 <= port <= 65535:
+                raise ValueError(f"{port} is not a port")
+        if self.stomp_port and self.stomp_port == self.openwire_port:
+            raise ValueError("STOMP and OpenWire cannot share a port")
         for queue in self.worker_queues:
             if not _QUEUE_PATTERN.fullmatch(queue):
                 raise ValueError(f"worker_queues: {queue!r} is neither a queue's name nor a 'prefix.>'")
@@ -101,14 +101,6 @@ def render(configuration: Configuration) -> str:
         stomp_port=configuration.stomp_port,
         openwire_port=configuration.openwire_port,
     )
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, also while it is being written."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def _user(login: Login) -> str:

@@ -7,10 +7,8 @@ can come along. jgo reads its own settings file (repositories, that is mirrors) 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from activemq.embedded.artifacts import sha256, unsound
@@ -18,6 +16,7 @@ from activemq.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from threading import Event
 
     from activemq.embedded.artifacts import Coordinate, Distribution
 
@@ -31,25 +30,38 @@ def ensure_jars(
     lock: Mapping[str, str],
     cache_dir: Path,
     progress: Callable[[str], None],
-    cancelled: Event | None = None,
+    cancelled: Event,
 ) -> list[Path]:
     """Return the jars in class-path order, each checked; those missing or wrong are fetched, once.
 
     Blocks; run it in a thread. With everything in place neither the network nor jgo is touched. ``progress`` gets
     lines for people. Setting ``cancelled`` ends a fetch at its next chunk with ``FetchCancelledError``.
-    ``ArtifactError`` if a jar cannot be had, or is still not the locked one after it was fetched.
+    ``ArtifactError`` if a jar cannot be had, or is not the locked one even after it was fetched.
     """
     folder = cache_dir / broker.folder
     wanted = unsound(folder, lock)
     if wanted:
         for name in wanted:
             if (folder / name).exists():
-                progress(f"{name} is not the file we locked (SHA-256 differs); fetching it again")
-        missing = [c for c in broker.coordinates if c.file_name in wanted]
-        _fetch(broker, missing, lock, folder, progress, cancelled or Event())
-    for name in unsound(folder, lock):
-        raise ArtifactError(name, f"in {folder}: its SHA-256 is not the locked one; refusing to run it")
+                progress(f"{name} is not the file that was locked (its SHA-256 differs): fetching it again")
+        missing = [coordinate for coordinate in broker.coordinates if coordinate.file_name in wanted]
+        try:
+            _fetch(broker, missing, lock, folder, progress, cancelled)
+        except OSError as error:
+            raise ArtifactError(broker.folder, f"{folder} cannot be written: {error.strerror or error}") from error
     return [folder / coordinate.file_name for coordinate in broker.coordinates]
+
+
+def fetch_all(
+    broker: Distribution, folder: Path, progress: Callable[[str], None], cancelled: Event
+) -> list[tuple[Coordinate, Path]]:
+    """Fetch every jar into ``folder``, a fresh one, and check nothing: what ``scripts/lock-broker`` starts from."""
+    download = _downloader(folder, cancelled)
+    fetched = []
+    for coordinate in broker.coordinates:
+        fetched.append((coordinate, download(coordinate)))
+        progress(f"  {coordinate}")
+    return fetched
 
 
 def _fetch(
@@ -61,26 +73,24 @@ def _fetch(
     cancelled: Event,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    progress(f"fetching {broker.label} ({len(missing)} jars, 10 MB in all, once) into {folder}")
     # Into a repository that is ours alone, then each jar into place by a rename: an interrupted fetch leaves no
     # half of a jar behind, and two that run at once do not disturb each other.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         download = _downloader(Path(scratch), cancelled)
+        what = "10 MB, once" if len(missing) == len(lock) else f"{len(missing)} of {len(lock)} jars"
+        progress(f"fetching {broker.label} ({what}) into {folder} ...")
         for number, coordinate in enumerate(missing, 1):
-            if cancelled.is_set():
-                raise FetchCancelledError
-            path = download(coordinate)
-            _install(path, folder / coordinate.file_name, lock[coordinate.file_name])
-            progress(f"  {number}/{len(missing)} {coordinate.file_name}")
+            name = coordinate.file_name
+            _install(download(coordinate), folder / name, lock[name])
+            progress(f"  {number}/{len(missing)} {name}")
 
 
 def _install(path: Path, target: Path, expected: str) -> None:
     if (actual := sha256(path)) != expected:
         raise ArtifactError(
-            target.name,
-            f"was fetched but its SHA-256 is {actual}, not the locked {expected}; refusing to run it",
+            target.name, f"was fetched, but its SHA-256 is {actual} and not the locked {expected}; refusing to run it"
         )
-    shutil.move(path, target)
+    path.replace(target)
 
 
 def _downloader(repository: Path, cancelled: Event) -> Callable[[Coordinate], Path]:
@@ -90,33 +100,34 @@ def _downloader(repository: Path, cancelled: Event) -> Callable[[Coordinate], Pa
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
     except ImportError as error:
-        raise ArtifactError(
-            "jgo", "is needed to fetch the broker: pip install 'activemq-rest-bridge[broker]'"
-        ) from error
+        raise ArtifactError("jgo", "fetches the broker: pip install 'activemq-rest-bridge[broker]'") from error
 
     @contextlib.contextmanager
     def watch(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
-        def update(_count: int) -> None:
-            if cancelled.is_set():
-                raise FetchCancelledError
+        yield lambda _count: _stop_if(cancelled)
 
-        yield update
-
-    repositories = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
     context: Any = MavenContext(
         resolver=PythonResolver(progress_callback=watch),
         repo_cache=repository,
-        remote_repos=repositories,
+        remote_repos={**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL},
     )
 
     def download(coordinate: Coordinate) -> Path:
-        project = context.project(coordinate.group, coordinate.name)
+        _stop_if(cancelled)
+        component = context.project(coordinate.group, coordinate.name).at_version(coordinate.version)
         try:
-            return Path(project.at_version(coordinate.version).artifact().resolve())
-        except (OSError, RuntimeError) as error:  # requests' errors are OSErrors, jgo's are RuntimeErrors
+            return Path(component.artifact().resolve())
+        except OSError as error:  # all of requests' errors are
             raise ArtifactError(
                 str(coordinate),
-                f"could not be fetched; the first start needs the network, later ones do not ({type(error).__name__})",
+                f"cannot be fetched ({type(error).__name__}): is the network up? Only the first start needs it",
             ) from error
+        except RuntimeError as error:  # jgo's word for 404
+            raise ArtifactError(str(coordinate), "no repository has it") from error
 
     return download
+
+
+def _stop_if(cancelled: Event) -> None:
+    if cancelled.is_set():
+        raise FetchCancelledError

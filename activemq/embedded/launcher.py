@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
 import secrets
-import shutil
-import tempfile
 import threading
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from activemq.embedded import artifacts, fetch, logs, ports, ready
 from activemq.embedded.configuration import (
     MIB,
-    Configuration,
     BrokerLimits,
+    Configuration,
     Login,
     Role,
     render,
-    write_private,
 )
+from activemq.embedded.folder import CONFIGURATION, DataFolder
 from activemq.embedded.java import Java, find_java
 from activemq.embedded.process import BrokerProcess, start_process
 from activemq.errors import BrokerStartError, EmbeddedBrokerError, PortInUseError
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-_CONFIGURATION = "activemq.xml"
 _PORT_ATTEMPTS = 5
 _PROBE_INTERVAL = 0.02  # seconds
 
@@ -93,8 +87,7 @@ class EmbeddedBroker:
         start_timeout: float = 60.0,
     ) -> None:
         self._distribution = artifacts.distribution(kind)
-        self._data_dir = None if data_dir is None else data_dir.absolute()
-        self._remove: Callable[[], object] | None = None
+        self._folder = None if data_dir is None else DataFolder(data_dir)
         self._fixed = {port for port in (stomp_port, openwire_port) if port}
         self._stomp_port = stomp_port
         self._openwire_port = openwire_port
@@ -164,17 +157,23 @@ class EmbeddedBroker:
     @property
     def data_dir(self) -> Path:
         """Where its data lies; ``EmbeddedBrokerError`` if that is not decided yet."""
-        if self._data_dir is None:
+        if self._folder is None:
             raise EmbeddedBrokerError("the broker was never started")
-        return self._data_dir
+        return self._folder.path
 
     @property
     def log_path(self) -> Path:
         """Its log; the one of the run before has ``.1`` appended."""
-        return self.data_dir / "broker.log"
+        if self._folder is None:
+            raise EmbeddedBrokerError("the broker was never started")
+        return self._folder.log
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -193,21 +192,16 @@ class EmbeddedBroker:
         """
         if self.running:
             raise EmbeddedBrokerError("the broker is already running")
-        java = await asyncio.to_thread(find_java, *self._java)
-        for port in self._fixed:
-            _require_free(port)
-        jars = await self._jars()
-        folder = self._prepare_folder()
-        for attempt in range(1, _PORT_ATTEMPTS + 1):
-            self._choose_ports()
-            try:
-                await self._run(java, jars, folder)
-            except PortInUseError as error:
-                if error.port in self._fixed or attempt == _PORT_ATTEMPTS:
-                    raise
-                self._forget_port(error.port)
-            else:
-                break
+        self._folder = folder = self._folder or DataFolder(None)
+        lock = await folder.lock()  # first: whoever leaves this folder just now also leaves its ports
+        try:
+            for port in self._fixed:
+                _require_free(port)
+            java = await asyncio.to_thread(find_java, *self._java)
+            jars = await self._jars()
+            await self._run_on_some_ports(java, jars, folder, lock)
+        finally:
+            os.close(lock)  # the guardian keeps its copy for as long as the broker lives
         self._fixed = {self._stomp_port, self._openwire_port}
 
     async def stop(self) -> None:
@@ -227,9 +221,9 @@ class EmbeddedBroker:
     async def close(self) -> None:
         """``stop()``, and remove a temporary data folder."""
         await self.stop()
-        if self._remove is not None:
-            await asyncio.to_thread(self._remove)
-            self._remove = self._data_dir = None
+        if self._folder is not None and self._folder.temporary:
+            await asyncio.to_thread(self._folder.remove)
+            self._folder = None
 
     def _started(self) -> BrokerProcess:
         if self._process is None:
@@ -238,6 +232,19 @@ class EmbeddedBroker:
 
     def _configuration(self) -> Configuration:
         return Configuration(self._stomp_port, self._openwire_port, self._logins, self._worker_queues, self._limits)
+
+    async def _run_on_some_ports(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
+        """Run it on the ports asked for; where none was, again on others if somebody was faster."""
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            self._choose_ports()
+            try:
+                await self._run(java, jars, folder, lock)
+            except PortInUseError as error:
+                if error.port in self._fixed or attempt == _PORT_ATTEMPTS:
+                    raise
+                self._forget_port(error.port)
+            else:
+                return
 
     def _choose_ports(self) -> None:
         self._stomp_port = self._stomp_port or ports.choose_free(besides=self._openwire_port)
@@ -269,36 +276,25 @@ class EmbeddedBroker:
         finally:
             cancelled.set()
 
-    def _prepare_folder(self) -> Path:
-        if self._data_dir is None:
-            self._data_dir = Path(tempfile.mkdtemp(prefix="embedded-broker-"))
-            # also at the end of the interpreter, should nobody close us
-            self._remove = weakref.finalize(self, shutil.rmtree, self._data_dir, ignore_errors=True)
-        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._data_dir
-
-    async def _run(self, java: Java, jars: Sequence[Path], folder: Path) -> None:
-        """One attempt on the ports that are set."""
-        lock = _lock(folder)
+    async def _run(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
+        """Make one attempt on the ports that are set."""
+        folder.write_configuration(render(self._configuration()))
+        output = folder.new_log()
         try:
-            write_private(folder / _CONFIGURATION, render(self._configuration()))
-            output = _new_log(self.log_path)
-            try:
-                self._process = await start_process(
-                    self._command(java, jars),
-                    folder=folder,
-                    output=output,
-                    hold=lock,
-                    remove=folder if self._remove is not None else None,
-                )
-            finally:
-                os.close(output)
+            self._process = await start_process(
+                self._command(java, jars),
+                folder=folder.path,
+                output=output,
+                hold=lock,
+                remove=folder.path if folder.temporary else None,
+            )
+        except OSError as error:
+            raise BrokerStartError(f"{java.executable} could not be started: {error}") from error
         finally:
-            os.close(lock)  # the guardian keeps its copy for as long as the broker lives
+            os.close(output)
         try:
-            await self._until_ready(self._process)
-        except BaseException:
-            self._process.ask_to_stop()
+            await self._until_ready(self._process, folder)
+        except BaseException:  # also when cancelled: nothing of it stays behind
             await self._process.kill()
             raise
 
@@ -319,30 +315,27 @@ class EmbeddedBroker:
             os.pathsep.join(map(str, jars)),
             self._distribution.main_class,
             "start",
-            f"xbean:file:{_CONFIGURATION}",  # in its working directory: no path to be quoted
+            f"xbean:file:{CONFIGURATION}",  # in its working directory: no path to be quoted
         ]
 
-    async def _until_ready(self, process: BrokerProcess) -> None:
+    async def _until_ready(self, process: BrokerProcess, folder: DataFolder) -> None:
         ended = asyncio.ensure_future(process.wait())
         probing = asyncio.ensure_future(self._probe())
+        both = (ended, probing)
         try:
-            await asyncio.wait(
-                (ended, probing),
-                timeout=self._start_timeout,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(both, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED)
             if probing.done():
                 probing.result()
             elif ended.done():
-                raise self._explain(ended.result())
+                raise self._explain(ended.result(), folder)
             else:
                 raise BrokerStartError(
-                    f"{self._distribution.label} did not answer within {self._start_timeout:g} s",
-                    self.log_path,
+                    f"{self._distribution.label} did not answer within {self._start_timeout:g} s", folder.kept_log
                 )
         finally:
-            for task in (ended, probing):
+            for task in both:
                 task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     async def _probe(self) -> None:
         try:
@@ -350,17 +343,16 @@ class EmbeddedBroker:
             while not await ready.answers(self._stomp_port, self.login, self.passcode):  # noqa: ASYNC110
                 await asyncio.sleep(_PROBE_INTERVAL)
         except ready.RefusedError as error:
-            raise BrokerStartError(f"port {self._stomp_port} answered a login with: {error}", self.log_path) from None
+            raise BrokerStartError(f"port {self._stomp_port} answered a login with: {error}") from None
 
-    def _explain(self, code: int) -> EmbeddedBrokerError:
-        text = logs.read_tail(self.log_path)
+    def _explain(self, code: int, folder: DataFolder) -> EmbeddedBrokerError:
+        text = logs.read_tail(folder.log)
         if (port := logs.taken_port(text)) is not None:
             return PortInUseError(port)
-        return BrokerStartError(
-            f"{self._distribution.label} ended while starting (exit code {code}):\n  "
-            f"{logs.telling_lines(text) or 'it said nothing'}",
-            self.log_path,
-        )
+        if logs.store_locked(text):
+            return folder.in_use()
+        said = logs.telling_lines(text) or f"it said nothing (exit code {code})"
+        return BrokerStartError(f"{self._distribution.label} ended while starting:\n  {said}", folder.kept_log)
 
 
 def _require_free(port: int) -> None:
@@ -370,22 +362,3 @@ def _require_free(port: int) -> None:
         raise BrokerStartError(f"port {port} cannot be used: {error.strerror}") from error
     if not free:
         raise PortInUseError(port)
-
-
-def _lock(folder: Path) -> int:
-    """Return a descriptor that holds the folder for us alone; ``BrokerStartError`` if a broker lives in it."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise BrokerStartError(
-            f"another broker is using the data folder {folder}; stop it or choose another folder"
-        ) from None
-    return descriptor
-
-
-def _new_log(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        path.replace(path.with_name(f"{path.name}.1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 _TAIL = 256 * 1024  # bytes of the log that are looked at
 _MOST_LINES = 6
 _LONGEST_LINE = 300
-_PORT_TAKEN = re.compile(r"Failed to bind to server socket: \w[\w+]*://[\d.]+:(\d+).*?Address already in use")
-_TELLING = re.compile(r"^(?:Caused by:|Reason:|Error|Exception in|java: )|\bERROR\b|\bFATAL\b|OutOfMemory|is locked")
+_PORT_TAKEN = re.compile(r"Failed to bind to server socket: \w[\w+]*://[\w.]+:(\d+).*?Address already in use")
+_STORE_LOCKED = re.compile(r"File '.*' could not be locked")
+_CAUSE = "Caused by: "
+_TRACE_PARTS = ("at ", "... ", "Suppressed: ")
 
 
 def read_tail(path: Path) -> str:
@@ -32,8 +34,26 @@ def taken_port(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def store_locked(text: str) -> bool:
+    """Whether it says that another broker holds its store."""
+    return _STORE_LOCKED.search(text) is not None
+
+
 def telling_lines(text: str) -> str:
-    """Pick up to six different lines that name an error, or the last ones if none does."""
+    """Pick up to six lines: the innermost causes of its stack traces, or else its last words."""
     lines = [line.strip()[:_LONGEST_LINE] for line in text.splitlines() if line.strip()]
-    telling = list(dict.fromkeys(line for line in lines if _TELLING.search(line)))
-    return "\n  ".join(telling[-_MOST_LINES:] or lines[-_MOST_LINES:])
+    chosen = list(dict.fromkeys(_root_causes(lines))) or [line for line in lines if not line.startswith(_TRACE_PARTS)]
+    return "\n  ".join(chosen[-_MOST_LINES:])
+
+
+def _root_causes(lines: list[str]) -> list[str]:
+    """Return the last cause of each stack trace: Java names the innermost one last."""
+    causes: list[str] = []
+    cause = ""
+    for line in [*lines, ""]:
+        if line.startswith(_CAUSE):
+            cause = line.removeprefix(_CAUSE)
+        elif cause and not line.startswith(_TRACE_PARTS):
+            causes.append(cause)
+            cause = ""
+    return causes

@@ -97,7 +97,13 @@ async def start_process(
         start_new_session=True,
     )
     assert guardian.stdout is not None  # noqa: S101 - for the type checker: it was asked for
-    line = await guardian.stdout.readline()
+    assert guardian.stdin is not None  # noqa: S101
+    try:
+        line = await guardian.stdout.readline()
+    except BaseException:  # cancelled: the broker is being started, and nobody would know of it
+        guardian.stdin.write(b"K")
+        await guardian.wait()
+        raise
     if not line.strip().isdigit():
         code = await guardian.wait()
         raise OSError(f"{command[0]} could not be started (exit code {code})")
