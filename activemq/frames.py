@@ -82,6 +82,13 @@ def unescape(text: str, version: str) -> str:
     return _ESCAPED.sub(original, text)
 
 
+def _name(name: str, version: str) -> str:
+    try:
+        return unescape(name, version)
+    except RemoteProtocolError:
+        return name
+
+
 class Frame:
     """A frame that was received.
 
@@ -131,13 +138,16 @@ class Frame:
 
     @property
     def headers(self) -> dict[str, str]:
-        """All headers, unescaped. Raises :class:`RemoteProtocolError` for a line that is not ``name:value``."""
+        """All headers, unescaped. Raises :class:`RemoteProtocolError` for an undefined escape in a value.
+
+        Names are taken as they are if they cannot be unescaped, and lines without a name are left out: Classic hands on
+        a JMS property's name without escaping it [6.3.1], and what one sender does must not cost the connection.
+        """
         found: dict[str, str] = {}
         for line in self._head.split("\n")[1:]:
             name, colon, value = line.partition(":")
-            if not colon or not name:
-                raise RemoteProtocolError(f"not a header line: {line[:80]!r}")
-            found.setdefault(unescape(name, self.version), unescape(value, self.version))
+            if colon and name:
+                found.setdefault(_name(name, self.version), unescape(value, self.version))
         return found
 
     def __repr__(self) -> str:

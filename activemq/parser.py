@@ -10,7 +10,10 @@ from activemq.frames import SERVER_COMMANDS, Frame, Limits
 
 _EOLS: Final = re.compile(rb"[\r\n]*")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
-
+_EOL: Final = (b"\r", b"\n")
+_USUAL: Final = (b"\n", b"\nMESSAGE", b"\nRECEIPT", b"")  # the quick way out, for the hot path
+# What has come of a following frame must be one of these to be one: "", "M", "ME", ... "MESSA"; likewise the others.
+_OPENINGS: Final = frozenset(command[:size].encode() for command in SERVER_COMMANDS for size in range(6))
 
 # More than any broker's frame can be (Java's arrays end at 2 GiB): a length that nobody could mean.
 _ABSURD: Final = 2**31
@@ -137,12 +140,34 @@ class Parser:
             end = start + self._length - self._skipped
             if end >= len(buffer):
                 return -1
-            if buffer[end]:
+            if not buffer[end]:
+                return end
+            if not self._is_message():
                 raise RemoteProtocolError("no NUL after a body of the length that content-length gave")
-            return end
+            # Classic hands on a sender's own content-length with a text, also after it has replaced what was not
+            # UTF-8 in it [6.3.1]: such a message must not cost the connection. It is read to its NUL.
+            self._length = None
         end = buffer.find(b"\0", start + self._scanned)
+        while end >= 0 and self._goes_on(buffer, end + 1):
+            end = buffer.find(b"\0", end + 1)
         self._scanned = len(buffer) - start if end < 0 else 0  # 0: the next frame's head was not searched yet
         return end
+
+    def _is_message(self) -> bool:
+        return self._frame is not None and self._frame.command == "MESSAGE"
+
+    def _goes_on(self, buffer: bytes | bytearray, after: int) -> bool:
+        """Say whether the NUL before ``after`` is a part of the body, because what follows cannot begin a frame.
+
+        Classic sends the U+0000 of a JMS text as it is, and without content-length [6.3.1]. It puts a line feed behind
+        each frame; other brokers need not.
+        """
+        if buffer[after : after + 8] in _USUAL:
+            return False
+        if buffer.startswith(b"\n", after):
+            after += 1
+        following = bytes(buffer[after : after + 5])
+        return following not in _OPENINGS and not following.startswith(_EOL) and self._is_message()
 
     def _skip(self, size: int) -> None:
         """Forget that many bytes of an oversize body."""
