@@ -1,0 +1,64 @@
+"""Whether another call is taken: the limits of the bridge and of each route, and draining."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bridge.problems import retry_later
+
+if TYPE_CHECKING:
+    from bridge.routing import ServedRoute
+
+
+class Admission:
+    """Counts what is held. ``max_held`` calls, ``max_memory`` bytes of bodies being read or written."""
+
+    def __init__(self, max_held: int, max_memory: int) -> None:
+        self.held = 0
+        self.memory = 0
+        self.draining = False
+        self._max_held = max_held
+        self._max_memory = max_memory
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def enter(self, route: ServedRoute) -> None:
+        """Take a call in, or raise :class:`Problem`; every enter needs its leave."""
+        if self.draining:
+            raise retry_later("draining", "this bridge takes no new calls")
+        if self.held >= self._max_held:
+            raise retry_later("bridge-full", f"this bridge holds {self.held} calls, its limit")
+        if route.held >= route.settings.max_held:
+            raise retry_later("route-full", f"this route holds {route.held} calls, its limit")
+        self.held += 1
+        route.held += 1
+
+    def leave(self, route: ServedRoute) -> None:
+        """Let a call go."""
+        self.held -= 1
+        route.held -= 1
+        if self.draining and not self.held:
+            self._empty.set()
+
+    def reserve(self, size: int) -> None:
+        """Set aside memory for ``size`` bytes of a body, or raise :class:`Problem`; give it back with release."""
+        if self.memory + size > self._max_memory:
+            raise retry_later("bridge-full", "this bridge holds too many bytes of bodies")
+        self.memory += size
+
+    def release(self, size: int) -> None:
+        """Give memory back."""
+        self.memory -= size
+
+    async def drain(self, timeout: float) -> int:
+        """Take nothing new and wait, for at most ``timeout`` seconds, until nothing is held; return what still is."""
+        self.draining = True
+        if self.held:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._empty.wait()
+            except TimeoutError:
+                pass  # what is still held is returned, for the owner to say so
+        return self.held

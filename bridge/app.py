@@ -1,0 +1,107 @@
+"""The bridge as one ASGI application. It wires; nothing else."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from activemq import Client, Credentials, Frame, Limits, Server
+from bridge.admission import Admission
+from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.pages import PREFIXES, make_pages
+from bridge.exchange import Exchange
+from bridge.link import Link
+from bridge.routing import Router, ServedRoute
+from bridge.wheel import Wheel
+
+if TYPE_CHECKING:
+    from bridge.asgi import Receive, Scope, Send
+    from bridge.settings import Broker, Settings
+
+
+class Bridge:
+    """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.wheel = Wheel()
+        self.exchange: Exchange[Frame] = Exchange(self.wheel)
+        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
+        self._client: Client | None = None
+        self._call: CallEndpoint | None = None
+        self._pages = make_pages(self.exchange.new_id, lambda: self.ready)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a call could be served now."""
+        return self._client is not None and self._client.connected and not self.admission.draining
+
+    @property
+    def client(self) -> Client:
+        """The connection to the broker, once started."""
+        if self._client is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._client
+
+    async def start(self) -> None:
+        """Begin to connect to the broker, and return: calls get a 503 until it is there."""
+        if self._client is not None:
+            return
+        settings = self.settings
+        self._client = client = make_client(settings.broker)
+        link = Link(client, self.exchange)
+        rules = Rules(
+            body_timeout=settings.server.body_timeout,
+            publish_timeout=settings.broker.publish_timeout,
+            public_url=settings.server.public_url,
+            guarded=not settings.server.allow_anonymous,
+        )
+        router = Router(ServedRoute(route) for route in settings.routes)
+        self._call = CallEndpoint(rules, router, self.exchange, self.admission, link)
+        self.wheel.start()
+        await client.start()
+
+    async def stop(self) -> None:
+        """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.stop()
+            self.wheel.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            if self._call is None or scope["path"].startswith(PREFIXES):
+                await self._pages(scope, receive, send)
+            else:
+                await self._call(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def make_client(broker: Broker) -> Client:
+    """Return the client that the settings ask for, not started."""
+    context: ssl.SSLContext | None = None
+    if any(url.tls for url in broker.urls):
+        context = ssl.create_default_context(cafile=str(broker.tls_ca) if broker.tls_ca else None)
+    passcode = broker.passcode.get_secret_value()
+    return Client(
+        [Server(url.host, url.port, context if url.tls else None) for url in broker.urls],
+        Credentials(broker.login or None, passcode or None),
+        kind=broker.kind,
+        heartbeat=broker.heartbeat,
+        limits=Limits(max_body=broker.max_frame),
+    )

@@ -1,0 +1,335 @@
+"""A held call, from its request to its one answer: the hot path.
+
+Pure ASGI: request and response objects would cost 8 to 12 µs a call, and a middleware of the usual kind hides from
+the endpoint that its caller has left (docs/decisions/0004-asgi.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from activemq import Frame
+from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
+from bridge import translate
+from bridge.asgi import respond
+from bridge.exchange import End, Refused
+from bridge.problems import CONTENT_TYPE, Problem, retry_later
+
+if TYPE_CHECKING:
+    from bridge.admission import Admission
+    from bridge.asgi import Headers, Receive, Scope, Send
+    from bridge.exchange import Exchange, Held
+    from bridge.link import Link
+    from bridge.routing import Router, ServedRoute
+    from bridge.translate import Head
+
+log = logging.getLogger(__name__)
+
+# An unread body up to this size is cheaper to read to its end than a new connection is to make.
+READ_TO_THE_END = 64 * 1024  # bytes
+
+
+class CallerGoneError(Exception):
+    """The caller left before the message was sent: there is nobody to answer and nothing to undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for all calls; times in seconds. ``guarded``: only this machine may call (docs/http.md)."""
+
+    body_timeout: float
+    publish_timeout: float
+    public_url: str
+    guarded: bool
+
+
+class CallEndpoint:
+    """The ASGI application of all routes."""
+
+    def __init__(
+        self, rules: Rules, router: Router, exchange: Exchange[Frame], admission: Admission, link: Link
+    ) -> None:
+        self.rules = rules
+        self.router = router
+        self.exchange = exchange
+        self.admission = admission
+        self.link = link
+        self.loop = asyncio.get_running_loop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        call = Call(self, scope, receive, send)
+        try:
+            await call.run()
+        except Problem as problem:
+            await call.refuse(problem)
+        except CallerGoneError:
+            return
+        except Exception:
+            log.exception("call %s: a defect of the bridge", call.correlation_id)
+            if call.answering:
+                raise  # half an answer cannot be taken back: the server closes the connection
+            await call.refuse(Problem("internal", "the bridge has a defect; its log has the trace"))
+
+
+class Call:
+    """One request and all that is known of it."""
+
+    __slots__ = (
+        "answering",
+        "correlation_id",
+        "endpoint",
+        "head",
+        "receive",
+        "scope",
+        "send",
+        "started",
+        "unread",
+        "wait",
+        "watcher",
+    )
+
+    def __init__(self, endpoint: CallEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        self.endpoint = endpoint
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.started = endpoint.loop.time()
+        self.correlation_id = endpoint.exchange.new_id()
+        self.head: Head | None = None
+        self.wait: int | None = None  # seconds, as preferred by the caller
+        self.unread = False  # part of the body may still be on its way
+        self.answering = False
+        self.watcher: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
+        route, properties = self._examine()
+        admission = self.endpoint.admission
+        admission.enter(route)
+        try:
+            held = await self._publish(route, properties)
+            try:
+                outcome = await held.outcome
+            finally:
+                self._close(held)
+            await self._answer(outcome, route)
+        finally:
+            admission.leave(route)
+
+    # -- before the message
+
+    def _examine(self) -> tuple[ServedRoute, list[tuple[str, str]]]:
+        """Make all the checks that need no body, in the order of the contract; return route and properties."""
+        scope, endpoint = self.scope, self.endpoint
+        method, raw_path = scope["method"], scope["raw_path"]
+        problem: Problem | None = None
+        route: ServedRoute | None = None
+        try:
+            route, parameters = endpoint.router.match(method, raw_path)
+        except Problem as no_route:
+            problem = no_route  # but framing comes first
+        self.head = head = translate.read_head(scope["headers"], route.passes if route else {})
+        self.unread = head.chunked or (head.content_length or 0) > 0
+        if route is None or problem is not None:
+            raise problem or Problem("no-route", "no route has this path")
+        if endpoint.rules.guarded:
+            translate.check_open_bridge(head)
+        target = translate.target_of(raw_path, scope["query_string"])
+        properties = translate.properties_of(head, target, method, parameters)
+        if head.content_length is not None and head.content_length > route.settings.max_body:
+            raise _too_large(route.settings.max_body)
+        translate.check_media_type(head, route)
+        translate.check_idempotency_key(head, route)
+        return route, properties
+
+    async def _publish(self, route: ServedRoute, properties: list[tuple[str, str]]) -> Held[Frame]:
+        """Read the body and send the request message; return the call as the exchange holds it."""
+        endpoint, head, settings = self.endpoint, self.head, route.settings
+        assert head is not None  # noqa: S101 - _examine has read it
+        reading = _Reading(self, settings.max_body)
+        try:
+            body = await reading.whole()
+            preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
+            if translate.is_job(head, route, preferences):
+                raise retry_later("store-unavailable", "this bridge has no store for jobs")
+            timeout = settings.timeout
+            if preferences.wait is not None:
+                self.wait = preferences.wait
+                timeout = min(timeout, float(preferences.wait))
+            now = endpoint.loop.time()
+            deadline = self.started + timeout
+            if not endpoint.link.client.connected:
+                raise retry_later("broker-unavailable", "there is no connection to the broker")
+            properties += translate.trace_of(head, endpoint.exchange.new_id())
+            held = endpoint.exchange.open(
+                self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
+            )
+            try:
+                endpoint.link.publish(
+                    route,
+                    held,
+                    deadline - now,
+                    translate.priority_of(head.priority, settings.priority_ceiling),
+                    properties,
+                    body,
+                    text=translate.as_text(settings.message, head, body),
+                )
+            except BaseException as error:
+                self._close(held)
+                raise _not_sent(error) from error
+            return held
+        finally:
+            reading.release()
+
+    def _watch(self, held: Held[Frame]) -> None:
+        """Begin to look out for the caller's leaving: the exchange asks for it when the call is some time old."""
+        self.watcher = self.endpoint.loop.create_task(self._see_caller_leave(held))
+
+    async def _see_caller_leave(self, held: Held[Frame]) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        held.end(End.CALLER_GONE)
+
+    def _close(self, held: Held[Frame]) -> None:
+        self.endpoint.exchange.close(held)
+        self.endpoint.link.forget(held)
+        if self.watcher is not None:
+            self.watcher.cancel()
+
+    # -- after it
+
+    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute) -> None:
+        if not isinstance(outcome, Frame):
+            if outcome is not End.CALLER_GONE:
+                raise _problem_of(outcome)
+            return
+        answer = translate.answer_of(outcome, route)
+        headers = answer.headers
+        headers.append((b"correlation-id", self.correlation_id.encode()))
+        headers.append((b"server-timing", self._timing(answer.queue_ms, answer.work_ms)))
+        if self.wait is not None:
+            headers.append((b"preference-applied", b"wait=%d" % self.wait))
+        self.answering = True
+        size = len(answer.body)
+        admission = self.endpoint.admission
+        admission.memory += size  # it is there already: counted, so that new bodies wait for it, never refused
+        try:
+            await respond(self.send, answer.status, headers, answer.body)
+        finally:
+            admission.release(size)
+
+    def _timing(self, queue_ms: float | None = None, work_ms: float | None = None) -> bytes:
+        value = b"bridge;dur=%.2f" % ((self.endpoint.loop.time() - self.started) * 1_000)
+        if queue_ms is not None:
+            value += b", queue;dur=%.2f" % queue_ms
+        if work_ms is not None:
+            value += b", work;dur=%.2f" % work_ms
+        return value
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with a problem."""
+        self.answering = True
+        instance = self.scope["raw_path"].decode("latin-1")
+        body = problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+        headers: Headers = [
+            (b"content-type", CONTENT_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"correlation-id", self.correlation_id.encode()),
+            (b"server-timing", self._timing()),
+            *problem.headers,
+        ]
+        if self._must_close(problem):
+            headers.append((b"connection", b"close"))
+        await respond(self.send, problem.row.status, headers, body)
+
+    def _must_close(self, problem: Problem) -> bool:
+        if self.scope.get("http_version", "1.1").startswith("2"):
+            return False  # RFC 9113, 8.2.2: no such header there; the stream ends, the connection need not
+        if problem.name == "draining" or self.head is None:
+            return True
+        return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
+
+
+class _Reading:
+    """The reading of a body: bounded in size, time and the memory of all bodies together."""
+
+    __slots__ = ("_call", "_limit", "_reserved")
+
+    def __init__(self, call: Call, limit: int) -> None:
+        self._call = call
+        self._limit = limit
+        self._reserved = 0
+
+    def release(self) -> None:
+        self._call.endpoint.admission.release(self._reserved)
+
+    async def whole(self) -> bytes:
+        call = self._call
+        if not call.unread:
+            return b""
+        endpoint = call.endpoint
+        if call.head is not None and call.head.content_length is not None:
+            self._reserve(call.head.content_length)
+        try:
+            with endpoint.exchange.wheel.timeout(endpoint.rules.body_timeout):
+                body = await self._read()
+        except TimeoutError:
+            limit = endpoint.rules.body_timeout
+            raise Problem("body-timeout", f"the body was not whole within {limit:g} s") from None
+        call.unread = False
+        return body
+
+    async def _read(self) -> bytes:
+        body, more = await self._receive(0)
+        if not more:
+            return body
+        chunks, size = [body], len(body)
+        while more:
+            body, more = await self._receive(size)
+            chunks.append(body)
+            size += len(body)
+        return b"".join(chunks)
+
+    async def _receive(self, size: int) -> tuple[bytes, bool]:
+        message = await self._call.receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGoneError
+        body: bytes = message.get("body", b"")
+        size += len(body)
+        if size > self._limit:
+            raise _too_large(self._limit)
+        if size > self._reserved:
+            self._reserve(size - self._reserved)
+        return body, bool(message.get("more_body", False))
+
+    def _reserve(self, size: int) -> None:
+        self._call.endpoint.admission.reserve(size)
+        self._reserved += size
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("body-too-large", f"the body is over {limit} bytes", extra={"limit_bytes": limit})
+
+
+def _not_sent(error: BaseException) -> BaseException:
+    """Name a failure to send: nothing has left."""
+    if isinstance(error, (NotConnectedError, BufferFullError)):
+        return retry_later("broker-unavailable", "the broker cannot take the message now")
+    if isinstance(error, LocalProtocolError):
+        return translate.invalid("headers", "hold what no message header can hold")
+    return error
+
+
+def _problem_of(outcome: End | Refused) -> Problem:
+    if isinstance(outcome, Refused):
+        return retry_later("queue-full", "the broker refused the message")
+    if outcome is End.DEADLINE:
+        return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
+    if outcome is End.UNCONFIRMED:
+        return retry_later("broker-unavailable", "the broker did not confirm the message in time", "maybe")
+    return Problem("broker-lost", "the connection to the broker died while the call waited")

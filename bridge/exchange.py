@@ -1,0 +1,166 @@
+"""The held calls of a process: correlation id → waiter, and exactly one outcome for each.
+
+The heart of the bridge. It knows neither HTTP nor STOMP: a reply is whatever the owner says it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.wheel import Wheel
+
+R = TypeVar("R")
+
+# A second task for each call, to see its caller leave, would cost 11 µs; most calls are over before it matters.
+WATCH_AFTER: Final = 0.1  # seconds
+_ID_BYTES: Final = 16
+_IDS_AT_ONCE: Final = 64
+
+
+class End(enum.Enum):
+    """How a call ends without a reply."""
+
+    DEADLINE = "deadline"
+    UNCONFIRMED = "the broker did not confirm the message in time"
+    BROKER_LOST = "the connection to the broker died"
+    CALLER_GONE = "the caller went away"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker would not take the message; ``error`` says why."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened since the start."""
+
+    opened: int = 0
+    answered: int = 0
+    ended: int = 0
+    stray_replies: int = 0
+
+
+class Held(Generic[R]):
+    """One held call, from :meth:`Exchange.open` to :meth:`Exchange.close`; await ``outcome``."""
+
+    __slots__ = ("_exchange", "_watch", "confirm_by", "correlation_id", "deadline", "outcome", "slot")
+
+    def __init__(
+        self,
+        exchange: Exchange[R],
+        correlation_id: str,
+        deadline: float,
+        confirm_by: float,
+        watch: Callable[[Held[R]], None] | None,
+        outcome: asyncio.Future[R | End | Refused],
+    ) -> None:
+        self.correlation_id = correlation_id
+        self.deadline = deadline
+        self.confirm_by = confirm_by
+        self.outcome = outcome
+        self.slot = 0
+        self._exchange = exchange
+        self._watch = watch
+
+    def end(self, outcome: R | End | Refused) -> bool:
+        """Give it its outcome; False if it has one already."""
+        if self.outcome.done():
+            return False
+        self.outcome.set_result(outcome)
+        return True
+
+    def due(self, now: float) -> None:
+        """Look at the time: begin to watch the caller, give up on the broker's receipt, give up on the reply."""
+        if now >= self.deadline:
+            self.end(End.DEADLINE)
+        elif now >= self.confirm_by:
+            self.end(End.UNCONFIRMED)
+        else:
+            watch, self._watch = self._watch, None
+            if watch is not None:
+                watch(self)
+            self._exchange.wheel.put(min(self.deadline, self.confirm_by), self)
+
+
+class Exchange(Generic[R]):
+    """All held calls. One loop, no locks."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self.wheel = wheel
+        self.counts = Counts()
+        self._held: dict[str, Held[R]] = {}
+        self._random = ""
+        self._used = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def new_id(self) -> str:
+        """Return 128 random bits as 32 lower-case hex digits: nobody can guess another's, or be given an old one."""
+        at = self._used
+        if at == len(self._random):
+            self._random = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex()  # one system call for many calls
+            at = 0
+        self._used = at + 2 * _ID_BYTES
+        return self._random[at : self._used]
+
+    def open(
+        self,
+        correlation_id: str,
+        now: float,
+        deadline: float,
+        confirm_by: float,
+        watch: Callable[[Held[R]], None] | None = None,
+    ) -> Held[R]:
+        """Begin to wait. All times are the loop's, in seconds.
+
+        ``watch`` is called once the call is a tenth of a second old: it should see to it that ``end`` is called with
+        :attr:`End.CALLER_GONE` when the caller leaves. Every open() needs its close().
+        """
+        held = Held(self, correlation_id, deadline, confirm_by, watch, asyncio.get_running_loop().create_future())
+        self._held[correlation_id] = held
+        self.wheel.put(min(now + WATCH_AFTER, deadline), held)
+        self.counts.opened += 1
+        return held
+
+    def close(self, held: Held[R]) -> None:
+        """Forget the call; its id is used up. Nothing of an answered call is kept."""
+        self._held.pop(held.correlation_id, None)
+        self.wheel.drop(held)
+
+    def reply(self, correlation_id: str, reply: R) -> bool:
+        """Hand a reply to its call. False, and counted, if nobody waits for it (unknown, used up, or too late)."""
+        held = self._held.get(correlation_id)
+        if held is None or not held.end(reply):
+            self.counts.stray_replies += 1
+            return False
+        self.counts.answered += 1
+        return True
+
+    def confirm(self, correlation_id: str) -> None:
+        """Note that the broker has the message."""
+        held = self._held.get(correlation_id)
+        if held is not None:
+            held.confirm_by = held.deadline
+
+    def end(self, correlation_id: str, outcome: End | Refused) -> None:
+        """End one call without a reply."""
+        held = self._held.get(correlation_id)
+        if held is not None and held.end(outcome):
+            self.counts.ended += 1
+
+    def end_all(self, outcome: End) -> int:
+        """End all calls without a reply; return how many."""
+        ended = sum(held.end(outcome) for held in tuple(self._held.values()))
+        self.counts.ended += ended
+        return ended

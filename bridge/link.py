@@ -1,0 +1,104 @@
+"""The held calls' connection to the broker: requests out, replies in, and what its loss means for the calls."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from activemq import RequestEncoder
+from activemq.errors import ServerError
+from bridge.exchange import End, Exchange, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from activemq import Client, Frame
+    from bridge.exchange import Held
+    from bridge.routing import ServedRoute
+
+log = logging.getLogger(__name__)
+
+REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
+
+
+class Link:
+    """Puts request messages on queues and hands replies to the exchange.
+
+    Held calls and their temporary reply destination share one connection: when it dies, so do the replies.
+    """
+
+    def __init__(self, client: Client, exchange: Exchange[Frame]) -> None:
+        self.client = client
+        self._exchange = exchange
+        client.subscribe(lambda profile: profile.replies(REPLIES), self._on_reply, name=REPLIES)
+        client.listen(lambda: None, self._on_lost)
+
+    def encoder_for(self, route: ServedRoute) -> RequestEncoder:
+        """Make the frames' unchanging part for a route; needs a broker to have answered once."""
+        profile, settings = self.client.profile, route.settings
+        return RequestEncoder(
+            destination=profile.queue(settings.queue),
+            reply_to=profile.reply_to(REPLIES),
+            route=settings.name,
+            persistent=settings.persistent,
+            properties=[
+                ("attempt", "1"),
+                ("max_attempts", str(settings.max_attempts)),
+                ("redeliver", "true" if settings.redeliver else "false"),
+                ("max_reply", str(settings.max_reply)),
+            ],
+        )
+
+    def publish(
+        self,
+        route: ServedRoute,
+        held: Held[Frame],
+        budget: float,
+        priority: int,
+        properties: Iterable[tuple[str, str]],
+        body: bytes,
+        *,
+        text: bool,
+    ) -> None:
+        """Send a call's request message; ``budget`` is the time left in seconds.
+
+        Raises, with nothing sent, :class:`NotConnectedError` or :class:`BufferFullError`.
+        """
+        client = self.client
+        encoder = route.encoder
+        if encoder is None or not client.connected:
+            encoder = route.encoder = self.encoder_for(route)
+        budget_ms = round(budget * 1_000)
+        deadline_ms = client.clock.now_ms() + budget_ms
+        data = encoder.encode(
+            held.correlation_id,
+            client.profile.expiry(deadline_ms, budget_ms),
+            deadline_ms,
+            budget_ms,
+            priority,
+            properties,
+            body,
+            text=text,
+        )
+        client.publish(data, held.correlation_id, self._on_receipt)
+
+    def forget(self, held: Held[Frame]) -> None:
+        """Stop waiting for the receipt of a call that is over."""
+        self.client.forget_receipt(held.correlation_id)
+
+    def _on_reply(self, frame: Frame) -> None:
+        self._exchange.reply(frame.get("correlation-id") or "", frame)
+
+    def _on_receipt(self, correlation_id: str, error: Exception | None) -> None:
+        if error is None:
+            self._exchange.confirm(correlation_id)
+        elif isinstance(error, ServerError):
+            log.error("the broker refused call %s: %s", correlation_id, error.message)
+            self._exchange.end(correlation_id, Refused(error))
+        else:
+            self._exchange.end(correlation_id, End.BROKER_LOST)
+
+    def _on_lost(self, error: Exception) -> None:
+        ended = self._exchange.end_all(End.BROKER_LOST)
+        if ended:
+            log.warning("%d held calls were told that the broker is gone (%s)", ended, error)

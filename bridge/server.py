@@ -1,0 +1,248 @@
+"""Runs the bridge on an HTTP server: which one, its limits, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from bridge.app import Bridge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hypercorn.config import Config as HypercornConfig
+    from hypercorn.typing import Framework
+
+    from bridge.settings import Server, Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 4096  # 100, Hypercorn's default, stalls a burst of 5,000 connections for seconds [measured]
+KEEP_ALIVE: Final = 75.0  # seconds
+CLOSING: Final = 5.0  # seconds for connections to end once nothing is held
+
+
+class BindError(Exception):
+    """An address cannot be listened on."""
+
+
+def choose(server: Server) -> tuple[str, str]:
+    """Return which HTTP server to run, ``uvicorn`` or ``hypercorn``, and why."""
+    if server.implementation != "auto":
+        return server.implementation, "as the settings say"
+    if server.http2 or server.client_ca is not None:
+        return "hypercorn", "HTTP/2 or client certificates are asked for"
+    if all(find_spec(name) for name in ("uvicorn", "httptools")):
+        return "uvicorn", "the `fast` extra is installed, and neither HTTP/2 nor client certificates are asked for"
+    return "hypercorn", "the `fast` extra is not installed"
+
+
+def listen(addresses: Sequence[str]) -> list[socket.socket]:
+    """Open the listening sockets. Raises :class:`BindError` naming the address."""
+    sockets: list[socket.socket] = []
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # asyncio sets TCP_NODELAY only where it can see that it is TCP; socket.create_server() does not say so, and
+        # each answer would wait 40 ms for the caller's delayed ACK.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        sockets.append(sock)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setblocking(False)
+            sock.bind((host, int(port)))
+            sock.listen(BACKLOG)
+        except OSError as error:
+            for opened in sockets:
+                opened.close()
+            hint = "; is another bridge running? [server] bind chooses another address"
+            raise BindError(f"cannot listen on {address}: {error.strerror}{hint}") from error
+    return sockets
+
+
+def run(settings: Settings, on_ready: Callable[[list[str]], None], *, drain_on: asyncio.Event | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
+
+    ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
+    is connected. Raises :class:`BindError`.
+    """
+    implementation, why = choose(settings.server)
+    log.info("HTTP server: %s (%s)", implementation, why)
+    loop_factory = None
+    if implementation == "uvicorn" and find_spec("uvloop"):
+        import uvloop  # noqa: PLC0415 - part of an extra
+
+        loop_factory = uvloop.new_event_loop
+    _allow_many_connections()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(serve(settings, implementation, on_ready, drain_on))
+
+
+async def serve(
+    settings: Settings,
+    implementation: str,
+    on_ready: Callable[[list[str]], None],
+    stop: asyncio.Event | None = None,
+) -> int:
+    """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
+    sockets = listen(settings.server.bind)
+    scheme = "https" if settings.server.tls_certificate else "http"
+    addresses = [f"{scheme}://{_name(sock)}" for sock in sockets]
+    stop = stop or asyncio.Event()
+    hurry = asyncio.Event()
+    bridge = Bridge(settings)
+    await bridge.start()
+    closing = asyncio.Event()
+    runs = _uvicorn if implementation == "uvicorn" else _hypercorn
+    server = asyncio.create_task(runs(bridge, settings.server, sockets, closing), name="HTTP server")
+    announce = asyncio.create_task(_announce(bridge, lambda: on_ready(addresses)), name="ready line")
+    try:
+        with _signals(stop, hurry):
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            left = await _drain(bridge, settings.server.drain, hurry)
+            closing.set()
+            await server
+            return left
+    finally:
+        announce.cancel()
+        server.cancel()
+        await bridge.stop()
+        for sock in sockets:
+            sock.close()
+
+
+async def _announce(bridge: Bridge, on_ready: Callable[[], None]) -> None:
+    await bridge.client.wait_connected()
+    # What is there now stays: leave it out of every later collection (docs/performance.md).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    on_ready()
+
+
+async def _drain(bridge: Bridge, timeout: float, hurry: asyncio.Event) -> int:
+    """Finish what is held; a second signal is somebody who does not want to wait."""
+    if bridge.admission.held:
+        log.warning("draining: %d calls are held, at most %g s", bridge.admission.held, timeout)
+    drained = asyncio.create_task(bridge.admission.drain(timeout))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
+    drained.cancel()
+    hurried.cancel()
+    if bridge.admission.held:
+        log.error("%d calls were still held at the end and are cut", bridge.admission.held)
+    return bridge.admission.held
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    def asked() -> None:
+        if stop.is_set():
+            hurry.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
+    import uvicorn  # noqa: PLC0415 - part of an extra
+
+    class OwnSignals(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # ours drain first
+
+    config = uvicorn.Config(
+        bridge,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nobody's word for who the caller is, and a layer less
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(KEEP_ALIVE),
+        timeout_graceful_shutdown=int(CLOSING),
+        ssl_certfile=server.tls_certificate,
+        ssl_keyfile=server.tls_key,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    runner = OwnSignals(config)
+    stopper = asyncio.create_task(_when(closing, lambda: setattr(runner, "should_exit", True)))
+    try:
+        await runner.serve(sockets=sockets)
+    finally:
+        stopper.cancel()
+
+
+async def _hypercorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
+    from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - only one of the two servers is loaded
+
+    await hypercorn_serve(
+        _as_framework(bridge), _hypercorn_config(server, sockets), shutdown_trigger=closing.wait, mode="asgi"
+    )
+
+
+def _as_framework(bridge: Bridge) -> Framework:
+    return bridge  # type: ignore[return-value]  # ASGI's messages are dicts to us, TypedDicts to Hypercorn
+
+
+def _hypercorn_config(server: Server, sockets: list[socket.socket]) -> HypercornConfig:
+    from hypercorn.config import Config  # noqa: PLC0415 - see _hypercorn
+
+    config = Config()
+    config.bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]  # it closes what it is given
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    config.backlog = BACKLOG
+    config.keep_alive_timeout = KEEP_ALIVE
+    config.read_timeout = None  # it would cut held calls [measured]; bodies are timed by us
+    config.graceful_timeout = CLOSING  # by then nothing is held
+    config.h11_max_incomplete_size = 64 * 1024
+    config.alpn_protocols = ["h2", "http/1.1"] if server.http2 else ["http/1.1"]
+    if server.tls_certificate is not None:
+        config.certfile, config.keyfile = str(server.tls_certificate), str(server.tls_key)
+    logging.getLogger("hypercorn").setLevel(logging.WARNING)
+    return config
+
+
+async def _when(event: asyncio.Event, act: Callable[[], None]) -> None:
+    await event.wait()
+    act()
+
+
+def _name(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _allow_many_connections() -> None:
+    """Use all the descriptors that the system lets us have: each held call is one."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,136 @@
+"""A worker: handlers by queue, and the connection that feeds them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
+
+from consumers.handler import Handler, make_handler
+from consumers.slot import Counts, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activemq import Client
+    from consumers.handler import Function
+
+    F = TypeVar("F", bound=Function)
+
+log = logging.getLogger(__name__)
+
+
+class SubscriptionRefusedError(Exception):
+    """The broker does not let this worker read a queue."""
+
+
+class Worker:
+    """Handlers, each for a queue.
+
+    ::
+
+        worker = Worker()
+
+        @worker.handler("texts")
+        async def count(text: str) -> dict[str, int]:
+            return {"words": len(text.split())}
+
+    ``name`` is shown to operators; ``lifespan`` is an asynchronous context manager entered before the first message
+    and left after the last, for what handlers share.
+    """
+
+    def __init__(
+        self, name: str = "worker", *, lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None
+    ) -> None:
+        self.name = name
+        self.counts = Counts()
+        self._lifespan = lifespan or nullcontext
+        self._functions: dict[str, Function] = {}
+        self._handlers: dict[str, Handler] = {}
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that have a handler."""
+        return (*self._functions, *self._handlers)
+
+    def handler(self, queue: str) -> Callable[[F], F]:
+        """Make the decorated function the handler of a queue; see :func:`consumers.handler.make_handler`."""
+
+        def register(function: F) -> F:
+            self._check_new(queue)
+            self._functions[queue] = function
+            return function
+
+        return register
+
+    def add(self, queue: str, handler: Handler) -> None:
+        """Give a queue a ready handler: what the adapters make."""
+        self._check_new(queue)
+        self._handlers[queue] = handler
+
+    def _check_new(self, queue: str) -> None:
+        if queue in self.queues:
+            raise ValueError(f"queue {queue!r} has a handler already")
+
+    async def run(
+        self,
+        client: Client,
+        concurrency: int,
+        stop: asyncio.Event,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Work until ``stop`` is set, then finish what is running and leave.
+
+        ``client``: not started yet; ``concurrency``: the slots of each queue; ``on_ready`` is called once the broker
+        has confirmed all subscriptions. Raises :class:`SubscriptionRefusedError` if it refuses one then.
+        """
+        if not self.queues:
+            raise ValueError("this worker has no handler")
+        with ThreadPoolExecutor(concurrency * len(self.queues), thread_name_prefix=self.name) as executor:
+            handlers = {queue: make_handler(function, executor) for queue, function in self._functions.items()}
+            handlers |= self._handlers
+            async with self._lifespan():
+                slots = [
+                    Slot(client, queue, handler, self.name, self.counts)
+                    for queue, handler in handlers.items()
+                    for _ in range(concurrency)
+                ]
+                tasks = [asyncio.create_task(slot.run(), name=f"slot {slot.subscription.id}") for slot in slots]
+                try:
+                    async with client:
+                        await self._serve(client, slots, tasks, stop, on_ready)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+
+    @staticmethod
+    async def _serve(
+        client: Client,
+        slots: list[Slot],
+        tasks: list[asyncio.Task[None]],
+        stop: asyncio.Event,
+        on_ready: Callable[[], None],
+    ) -> None:
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        connected = asyncio.create_task(client.wait_connected(), name="first connection")
+        try:
+            await asyncio.wait([stopping, connected], return_when=asyncio.FIRST_COMPLETED)
+            if connected.done():
+                for slot in slots:
+                    if slot.subscription.error is not None:
+                        raise SubscriptionRefusedError(str(slot.subscription.error))
+                on_ready()
+            # A slot that ends by itself is a defect: let it be seen.
+            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            connected.cancel()
+        busy = sum(slot.busy for slot in slots)
+        if busy:
+            log.info("draining: %d handlers are running", busy)
+        # Slots before the connection: the last replies and ACKs still have to leave.
+        for slot in slots:
+            slot.drain()
+        await asyncio.gather(*tasks)
