@@ -1,0 +1,23 @@
+"""The configuration: one TOML file to frozen, typed, checked settings, or all its faults at once."""
+
+from .addresses import BrokerUrl
+from .faults import Fault, SettingsError
+from .loading import load, parse
+from .models import Admin, Broker, Caller, Cors, Jwt, Route, Server, Settings, Store
+
+__all__ = [
+    "Admin",
+    "Broker",
+    "BrokerUrl",
+    "Caller",
+    "Cors",
+    "Fault",
+    "Jwt",
+    "Route",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "Store",
+    "load",
+    "parse",
+]

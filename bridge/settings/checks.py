@@ -1,0 +1,195 @@
+"""What two or more keys must agree upon, and what the files that keys name must hold.
+
+Each check is given the whole document and `sound`, which tells whether a key's value is the
+writer's own or a stand-in for one that was refused already: a fault is never reported twice, and
+never follows from another.
+"""
+
+from collections.abc import Callable, Iterator
+
+from . import tls
+from .addresses import is_loopback
+from .faults import Finding, Location
+from .models import KIB, Document, Section
+from .paths import shape
+from .units import format_duration, format_size
+
+FRAME_MARGIN = 64 * KIB
+"""Room in a frame for its headers, beside the body."""
+
+Sound = Callable[[Location], bool]
+Check = Callable[[Document, Sound], Iterator[Finding]]
+
+
+def cross_checks(document: Document, sound: Sound) -> Iterator[Finding]:
+    """Run every check."""
+    for check in _CHECKS:
+        yield from check(document, sound)
+
+
+def _names(document: Document, sound: Sound) -> Iterator[Finding]:
+    names_of = {
+        "route": [route.name for route in document.routes],
+        "caller": [caller.name for caller in document.callers],
+    }
+    for table, names in names_of.items():
+        first: dict[str, int] = {}
+        for index, name in enumerate(names):
+            at = (table, index, "name")
+            if not sound(at):
+                continue
+            if name in first:
+                yield Finding(at, f'"{name}" is the name of {table}[{first[name]}] too')
+            first.setdefault(name, index)
+
+
+def _calls(document: Document, sound: Sound) -> Iterator[Finding]:
+    """No two routes may match the same path with the same method."""
+    first: dict[tuple[str, str], int] = {}
+    for index, route in enumerate(document.routes):
+        if not (sound(("route", index, "path")) and sound(("route", index, "methods"))):
+            continue
+        calls = [(method, shape(route.path)) for method in sorted(route.methods)]
+        taken = [call for call in calls if call in first]
+        if taken:
+            other = first[taken[0]]
+            methods = ", ".join(method for method, _ in taken)
+            yield Finding(
+                ("route", index, "path"),
+                f'{methods} "{route.path}" is a call of route[{other}], "{document.routes[other].path}", already',
+            )
+        for call in calls:
+            first.setdefault(call, index)
+
+
+def _drain(document: Document, sound: Sound) -> Iterator[Finding]:
+    timeouts = [
+        (route.timeout, -index)  # of equals the first
+        for index, route in enumerate(document.routes)
+        if sound(("route", index, "timeout"))
+    ]
+    if not timeouts or not sound(("server", "drain")):
+        return
+    longest, negative = max(timeouts)
+    if document.server.drain < longest:
+        at = ("route", -negative, "timeout")
+        yield Finding(
+            ("server", "drain"),
+            f"must be at least the longest timeout, {format_duration(longest)} of "
+            f"route[{-negative}] (is {format_duration(document.server.drain)}"
+            f"{_by_default(document.server, 'drain')})",
+            near=at,
+        )
+
+
+def _frame(document: Document, sound: Sound) -> Iterator[Finding]:
+    """Bodies must fit into a frame the broker takes, or the shared connection is lost."""
+    at: Location = ("broker", "max_frame")
+    room = document.broker.max_frame - FRAME_MARGIN
+    if not sound(at):
+        return
+    if room <= 0:
+        yield Finding(at, f"must be more than {format_size(FRAME_MARGIN)}, which headers may take")
+        return
+    for index, route in enumerate(document.routes):
+        for key, size in (("max_body", route.max_body), ("max_reply", route.max_reply)):
+            if size > room and sound(("route", index, key)):
+                yield Finding(
+                    ("route", index, key),
+                    f"must be at most broker.max_frame less {format_size(FRAME_MARGIN)}, "
+                    f"{format_size(room)} (is {format_size(size)}{_by_default(route, key)})",
+                )
+
+
+def _open_bind(document: Document, sound: Sound) -> Iterator[Finding]:
+    """Nobody but this machine may reach a bridge that asks no caller who it is."""
+    server = document.server
+    asks = document.callers or document.jwt or not (sound(("caller",)) and sound(("jwt",)))
+    if asks or server.allow_anonymous or not sound(("server", "allow_anonymous")):
+        return
+    for index, bind in enumerate(server.bind):
+        if sound(("server", "bind", index)) and not is_loopback(bind):
+            yield Finding(
+                ("server", "bind", index),
+                f'"{bind}" is not loopback, and there is no [[caller]] and no [jwt]: '
+                "anyone who reaches it could call; "
+                "bind 127.0.0.1, or set server.allow_anonymous = true",
+            )
+
+
+def _http2(document: Document, sound: Sound) -> Iterator[Finding]:
+    server = document.server
+    if server.http2 and server.implementation == "uvicorn" and sound(("server", "implementation")):
+        yield Finding(
+            ("server", "http2"),
+            'needs server.implementation = "auto" or "hypercorn": Uvicorn has no HTTP/2',
+        )
+
+
+def _server_tls(document: Document, sound: Sound) -> Iterator[Finding]:
+    certificate, key = document.server.tls_certificate, document.server.tls_key
+    at_certificate, at_key = ("server", "tls_certificate"), ("server", "tls_key")
+    if not (sound(at_certificate) and sound(at_key)):
+        return
+    if certificate and key:
+        if fault := tls.certificate_fault(certificate, key):
+            yield Finding(at_key if fault.in_key else at_certificate, fault.reason)
+    elif certificate:
+        yield Finding(at_certificate, "needs server.tls_key beside it")
+    elif key:
+        yield Finding(at_key, "needs server.tls_certificate beside it")
+
+
+def _broker_tls(document: Document, sound: Sound) -> Iterator[Finding]:
+    at = ("broker", "tls_ca")
+    authority = document.broker.tls_ca
+    if not authority or not sound(at):
+        return
+    if reason := tls.authority_fault(authority):
+        yield Finding(at, reason)
+    elif sound(("broker", "urls")) and not any(url.tls for url in document.broker.urls):
+        yield Finding(at, "has no use: none of broker.urls begins with stomp+ssl://")
+
+
+def _credentials(document: Document, sound: Sound) -> Iterator[Finding]:
+    broker = document.broker
+    keys = ("login", "passcode", "passcode_file")
+    if not all(sound(("broker", key)) for key in keys):
+        return
+    passcode = broker.passcode.get_secret_value()
+    if broker.login and not passcode:
+        yield Finding(
+            ("broker", "login"),
+            "needs a passcode: set broker.passcode_file, or MQBRIDGE_BROKER__PASSCODE in the environment",
+        )
+    elif passcode and not broker.login:
+        yield Finding(("broker", "login"), "is required when there is a passcode")
+
+
+def _callers_routes(document: Document, sound: Sound) -> Iterator[Finding]:
+    names = {route.name for route in document.routes}
+    if not all(sound(("route", index, "name")) for index in range(len(document.routes))):
+        return
+    for index, caller in enumerate(document.callers):
+        at = ("caller", index, "routes")
+        for name in caller.routes:
+            if name not in names and sound(at):
+                yield Finding(at, f'names "{name}", and there is no such route')
+
+
+def _by_default(section: Section, key: str) -> str:
+    return "" if key in section.model_fields_set else " by default"
+
+
+_CHECKS: tuple[Check, ...] = (
+    _names,
+    _calls,
+    _drain,
+    _frame,
+    _open_bind,
+    _http2,
+    _server_tls,
+    _broker_tls,
+    _credentials,
+    _callers_routes,
+)

@@ -1,0 +1,68 @@
+"""What this version reads but does not act upon yet.
+
+Refused where ignoring it would be a lie (a caller that is not authenticated, a body that is not
+validated); a note where it only does nothing. A part that gets built loses its lines here.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from .faults import Finding, Location
+from .models import Document, Route, Section
+
+_REASON = "not built in this version: "
+
+_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"store": ("url", "retention"), "admin": ("key_sha256",), "cors": ("origins",)}
+)
+# Each with the values that this version does fulfil besides the default.
+_ROUTE_KEYS: Mapping[str, tuple[object, ...]] = MappingProxyType(
+    {
+        "job_timeout": (),
+        "async_": ("never",),
+        "idempotency": ("off",),
+        "redeliver": (),
+        "max_attempts": (),
+        "worker_wait": (),
+        "max_backlog": (),
+        "started": ("never",),
+    }
+)
+
+
+def refusals(document: Document) -> Iterator[Finding]:
+    """Find what must not be accepted while nothing enforces it."""
+    asked: list[tuple[Location, str]] = [
+        (("caller", index), "authentication by key") for index in range(len(document.callers))
+    ]
+    if document.jwt is not None:
+        asked.append((("jwt",), "authentication by JWT"))
+    if document.server.client_ca is not None:
+        asked.append((("server", "client_ca"), "authentication by client certificate"))
+    for index, route in enumerate(document.routes):
+        if route.schema_:
+            asked.append((("route", index, "schema"), "bodies checked by a JSON Schema"))
+        if route.stream:
+            asked.append((("route", index, "stream"), "streams of events or chunks"))
+    for at, what in asked:
+        yield Finding(at, _REASON + what)
+
+
+def notes(document: Document) -> Iterator[str]:
+    """Sentences about keys that are set to something and do nothing yet."""
+    for table, keys in _TABLE_KEYS.items():
+        section: Section = getattr(document, table)
+        for key in keys:
+            if _is_changed(section, key):
+                yield f"{table}.{key} does nothing in this version"
+    for route in document.routes:
+        for name, fulfilled in _ROUTE_KEYS.items():
+            if _is_changed(route, name) and getattr(route, name) not in fulfilled:
+                key = Route.model_fields[name].alias or name
+                yield f'route "{route.name}": {key} does nothing in this version'
+    if document.broker.kind in {"artemis", "rabbitmq"}:
+        yield (f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only')
+
+
+def _is_changed(section: Section, name: str) -> bool:
+    return bool(getattr(section, name) != type(section).model_fields[name].default)
