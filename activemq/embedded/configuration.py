@@ -33,8 +33,8 @@ class Role(Enum):
 class Login:
     """A user of the broker, and what it may do.
 
-    ``ValueError`` for a name or passcode that is empty, holds unprintable characters or spaces at an end, or
-    ``${`` or ``#{``, which the broker's XML reader would evaluate.
+    ``ValueError`` for a name or passcode that is empty, holds unprintable characters, spaces at an end, or a backslash
+    (ActiveMQ and STOMP 1.2 differ on what it means in CONNECT), or ``${`` or ``#{``, which Spring would evaluate.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Login:
         for what, value in (("login", self.name), ("passcode", self.passcode)):
             if not value or value != value.strip() or not value.isprintable():
                 raise ValueError(f"{what} must be printable characters, without spaces at the ends")
-            if "${" in value or "#{" in value:
-                raise ValueError(f"{what} must not hold ${{ or #{{")
+            if any(part in value for part in ("\\", "${", "#{")):
+                raise ValueError(f"{what} must not hold a backslash, ${{ or #{{")
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,9 +329,7 @@ class EmbeddedBroker:
             elif ended.done():
                 raise self._explain(ended.result(), folder)
             else:
-                raise BrokerStartError(
-                    f"{self._distribution.label} did not answer within {self._start_timeout:g} s", folder.kept_log
-                )
+                raise self._failed(f"did not answer within {self._start_timeout:g} s", folder)
         finally:
             for task in both:
                 task.cancel()
@@ -342,8 +340,8 @@ class EmbeddedBroker:
             # nothing but the port itself tells when it opens
             while not await ready.answers(self._stomp_port, self.login, self.passcode):  # noqa: ASYNC110
                 await asyncio.sleep(_PROBE_INTERVAL)
-        except ready.RefusedError as error:
-            raise BrokerStartError(f"port {self._stomp_port} answered a login with: {error}") from None
+        except ready.RefusedError as error:  # ours knows the login: somebody else was faster on that port
+            raise PortInUseError(self._stomp_port) from error
 
     def _explain(self, code: int, folder: DataFolder) -> EmbeddedBrokerError:
         text = logs.read_tail(folder.log)
@@ -351,8 +349,12 @@ class EmbeddedBroker:
             return PortInUseError(port)
         if logs.store_locked(text):
             return folder.in_use()
-        said = logs.telling_lines(text) or f"it said nothing (exit code {code})"
-        return BrokerStartError(f"{self._distribution.label} ended while starting:\n  {said}", folder.kept_log)
+        # it exits with 0 after most failures
+        return self._failed(f"ended while starting{f' (exit code {code})' if code else ''}", folder)
+
+    def _failed(self, how: str, folder: DataFolder) -> BrokerStartError:
+        said = logs.telling_lines(logs.read_tail(folder.log)) or "nothing"
+        return BrokerStartError(f"{self._distribution.label} {how}. It said:\n  {said}", folder.kept_log)
 
 
 def _require_free(port: int) -> None:
