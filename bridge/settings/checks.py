@@ -62,6 +62,25 @@ def _calls(document: Document, sound: Sound) -> Iterator[Finding]:
             first.setdefault(call, index)
 
 
+def _parameters(document: Document, sound: Sound) -> Iterator[Finding]:
+    """Paths of one shape must call their parameters alike, or which template a call meets is chance.
+
+    OpenAPI 3.1, Paths Object, holds such templates for identical.
+    """
+    first: dict[str, int] = {}
+    for index, route in enumerate(document.routes):
+        if not sound(("route", index, "path")):
+            continue
+        other = first.setdefault(shape(route.path), index)
+        before = document.routes[other]
+        told = all(sound(("route", each, "methods")) for each in (index, other)) and before.methods & route.methods
+        if before.path != route.path and not told:  # told by _calls, where they share a method
+            yield Finding(
+                ("route", index, "path"),
+                f'"{route.path}" is "{before.path}" of route[{other}] with other names: call its parameters alike',
+            )
+
+
 def _drain(document: Document, sound: Sound) -> Iterator[Finding]:
     timeouts = [
         (route.timeout, -index)  # of equals the first
@@ -184,6 +203,7 @@ def _by_default(section: Section, key: str) -> str:
 _CHECKS: tuple[Check, ...] = (
     _names,
     _calls,
+    _parameters,
     _drain,
     _frame,
     _open_bind,

@@ -15,17 +15,19 @@ _REASON = "not built in this version: "
 _TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"store": ("url", "retention"), "admin": ("key_sha256",), "cors": ("origins",)}
 )
-# Each with the values that this version does fulfil besides the default.
-_ROUTE_KEYS: Mapping[str, tuple[object, ...]] = MappingProxyType(
+_NOTHING = "does nothing in this version"
+_NO_JOBS = "asks for jobs, which this version has not: every call is answered 503 store-unavailable"
+# What each comes to, and the values that this version does fulfil besides the default.
+_ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType(
     {
-        "job_timeout": (),
-        "async_": ("never",),
-        "idempotency": ("off",),
-        "redeliver": (),
-        "max_attempts": (),
-        "worker_wait": (),
-        "max_backlog": (),
-        "started": ("never",),
+        "job_timeout": (_NOTHING, ()),
+        "async_": (_NO_JOBS, ("never",)),
+        "idempotency": (_NO_JOBS, ("off",)),
+        "redeliver": (_NOTHING, ()),
+        "max_attempts": (_NOTHING, ()),
+        "worker_wait": (_NOTHING, ()),
+        "max_backlog": (_NOTHING, ()),
+        "started": (_NOTHING, ("never",)),
     }
 )
 
@@ -54,12 +56,12 @@ def notes(document: Document) -> Iterator[str]:
         section: Section = getattr(document, table)
         for key in keys:
             if _is_changed(section, key):
-                yield f"{table}.{key} does nothing in this version"
+                yield f"{table}.{key} {_NOTHING}"
     for route in document.routes:
-        for name, fulfilled in _ROUTE_KEYS.items():
+        for name, (effect, fulfilled) in _ROUTE_KEYS.items():
             if _is_changed(route, name) and getattr(route, name) not in fulfilled:
                 key = Route.model_fields[name].alias or name
-                yield f'route "{route.name}": {key} does nothing in this version'
+                yield f'route "{route.name}": {key} {effect}'
     if document.broker.kind in {"artemis", "rabbitmq"}:
         yield (f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only')
 

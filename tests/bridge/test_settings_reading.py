@@ -186,7 +186,7 @@ def test_a_queue_may_look_like_a_reserved_one_without_being_one(queue):
 
 
 def test_equal_paths_with_other_methods_and_other_shapes_are_different_calls():
-    paths = ['path = "/a/{x}"', 'path = "/a/b"', 'path = "/a/{x}/c"', 'path = "/a/{y}"\nmethods = ["GET"]']
+    paths = ['path = "/a/{x}"', 'path = "/a/b"', 'path = "/a/{x}/c"', 'path = "/a/{x}"\nmethods = ["GET"]']
     text = "".join(f'[[route]]\nname = "r{i}"\nqueue = "same"\n{path}\n' for i, path in enumerate(paths))
     assert len(parse(text).routes) == 4
 

@@ -42,6 +42,17 @@ def test_two_routes_of_one_path_may_share_no_method():
     assert the_fault(text).reason == 'GET, PUT "/x" is a call of route[0], "/x", already'
 
 
+def test_two_routes_of_one_path_call_its_parameters_alike():
+    fault = the_fault(route("a", "/a/{x}") + route("b", "/a/{y}", 'methods = ["GET"]'))
+    assert (fault.key, fault.line) == ("route[1].path", 7)
+    assert fault.reason == '"/a/{y}" is "/a/{x}" of route[0] with other names: call its parameters alike'
+
+
+def test_names_of_parameters_are_compared_even_where_the_methods_are_refused():
+    faults = refused(route("a", "/a/{x}") + route("b", "/a/{y}", 'methods = ["x"]'))
+    assert [(fault.line, fault.key) for fault in faults] == [(7, "route[1].path"), (9, "route[1].methods")]
+
+
 @pytest.mark.parametrize("drain", ["60s", "61s"])
 def test_a_drain_as_long_as_the_longest_timeout_is_enough(drain):
     parse(f'[server]\ndrain = "{drain}"\n' + route("a", "", 'timeout = "60s"'))

@@ -54,8 +54,6 @@ def test_what_is_wrong_in_a_part_that_is_not_built_is_told_as_well():
     ("line", "key"),
     [
         ('job_timeout = "2h"', "job_timeout"),
-        ('async = "always"', "async"),
-        ('idempotency = "required"', "idempotency"),
         ("redeliver = false", "redeliver"),
         ("max_attempts = 5", "max_attempts"),
         ('worker_wait = "2s"', "worker_wait"),
@@ -65,6 +63,13 @@ def test_what_is_wrong_in_a_part_that_is_not_built_is_told_as_well():
 )
 def test_what_does_nothing_yet_in_a_route_is_noted(line, key):
     assert parse(f"{ROUTE}{line}\n").notes == (f'route "words": {key} does nothing in this version',)
+
+
+@pytest.mark.parametrize("line", ['async = "always"', 'idempotency = "required"'])
+def test_a_route_of_jobs_only_is_noted_with_what_its_callers_get(line):
+    (note,) = parse(f"{ROUTE}{line}\n").notes
+    assert note.startswith(f'route "words": {line.split()[0]} asks for jobs')
+    assert "503 store-unavailable" in note
 
 
 @pytest.mark.parametrize(
