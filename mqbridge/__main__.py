@@ -1,0 +1,5 @@
+"""``python -m mqbridge``."""
+
+from mqbridge.cli import main
+
+main()

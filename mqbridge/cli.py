@@ -1,0 +1,181 @@
+"""The command line: options and help. What the commands do is in `mqbridge.commands`.
+
+A command imports what it needs when it runs: `--help` should not wait for an HTTP server to load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mqbridge import __version__
+from mqbridge.console import CommandError, log_to_stderr, say
+
+app = typer.Typer(
+    name="mqbridge",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="HTTP in, ActiveMQ in the middle, idle workers out.",
+    epilog="Exit codes: 0 done, 1 failed, 2 refused (the configuration or the command line is wrong).",
+)
+
+LogLevel = Annotated[
+    str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
+]
+Config = Annotated[Path, typer.Option("--config", "-c", help="The settings, a TOML file.", dir_okay=False)]
+Broker = Annotated[
+    list[str],
+    typer.Option("--broker", "-b", help="stomp://HOST:PORT or stomp+ssl://…; several: failover in this order."),
+]
+Login = Annotated[str | None, typer.Option(help="The broker's login; else MQBRIDGE_BROKER__LOGIN.", show_default=False)]
+PasscodeFile = Annotated[
+    Path | None,
+    typer.Option(help="A file with the passcode; else MQBRIDGE_BROKER__PASSCODE.", dir_okay=False, show_default=False),
+]
+Concurrency = Annotated[int, typer.Option("--concurrency", "-n", help="Idle slots for each queue.", min=1, max=1_000)]
+DEFAULT_BROKER = ["stomp://127.0.0.1:61613"]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mqbridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Read the options that stand before the command."""
+
+
+@app.command(epilog="Example: mqbridge serve --config bridge.toml")
+def serve(config: Config, log_level: LogLevel = "info") -> None:
+    """Run the bridge."""
+    from mqbridge.commands.serve import serve as run_bridge
+
+    log_to_stderr(log_level)
+    sys.exit(run_bridge(config))
+
+
+@app.command(epilog="Example: mqbridge check --config bridge.toml --json")
+def check(
+    config: Config,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    log_level: LogLevel = "error",
+) -> None:
+    """Say whether a call could be served now, and what is wrong if not."""
+    from mqbridge.commands.check import check as look
+
+    log_to_stderr(log_level)
+    sys.exit(asyncio.run(look(config, as_json=as_json)))
+
+
+@app.command(epilog="Example: mqbridge broker --data var/activemq")
+def broker(
+    kind: Annotated[str, typer.Option(help="Which broker: classic.")] = "classic",
+    stomp_port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 61613,
+    openwire_port: Annotated[int, typer.Option(help="For JMS clients; 0: any free one.", min=0, max=65535)] = 61616,
+    data: Annotated[Path, typer.Option(help="Its folder: messages, log, passcode.", file_okay=False)] = Path(
+        "var/activemq"
+    ),
+    login: Annotated[str, typer.Option(help="The login of bridge and workers.")] = "bridge",
+    passcode_file: Annotated[
+        Path | None, typer.Option(help="A file with the passcode; else one is made in DATA/passcode.", dir_okay=False)
+    ] = None,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Run a real ActiveMQ on this machine's loopback; it is fetched the first time."""
+    from mqbridge.commands.broker import run_broker
+
+    log_to_stderr(log_level)
+    sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file)))
+
+
+@app.command(
+    epilog="Examples: mqbridge work hello:worker --concurrency 8 --reload · mqbridge work --asgi app:app --queue q"
+)
+def work(
+    worker: Annotated[str | None, typer.Argument(help="MODULE:NAME of a consumers.Worker.", show_default=False)] = None,
+    asgi: Annotated[
+        str | None, typer.Option(help="MODULE:APP of an ASGI app to serve instead.", show_default=False)
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="The queue for --asgi.", show_default=False)] = None,
+    broker: Broker = DEFAULT_BROKER,
+    login: Login = None,
+    passcode_file: PasscodeFile = None,
+    concurrency: Concurrency = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
+    log_level: LogLevel = "info",
+) -> None:
+    """Run a worker: take messages, run its handlers, reply."""
+    from mqbridge import lifetime
+    from mqbridge.commands import work as workers
+    from mqbridge.environment import credentials
+
+    log_to_stderr(log_level)
+    if bool(worker) == bool(asgi) or bool(asgi) != bool(queue):
+        raise CommandError("give either MODULE:NAME, or --asgi MODULE:APP with --queue QUEUE", 2)
+    servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
+    if reload:
+        from mqbridge.commands.reload import rerun_on_change
+
+        sys.exit(rerun_on_change(sys.argv[1:]))
+    found = workers.find_asgi_worker(asgi, queue) if asgi and queue else workers.find_worker(worker or "")
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+
+
+@app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
+def forward(
+    url: Annotated[str, typer.Argument(help="The HTTP service's base URL.")],
+    queue: Annotated[str, typer.Option(help="The queue to take from.")],
+    broker: Broker = DEFAULT_BROKER,
+    login: Login = None,
+    passcode_file: PasscodeFile = None,
+    concurrency: Concurrency = 1,
+    log_level: LogLevel = "info",
+) -> None:
+    """Run a worker that hands each message to an HTTP service."""
+    from mqbridge import lifetime
+    from mqbridge.commands import work as workers
+    from mqbridge.environment import credentials
+
+    log_to_stderr(log_level)
+    servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
+    found = workers.make_forward_worker(queue, url, concurrency)
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+
+
+@app.command(epilog="Example: mqbridge demo --once")
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Send the requests, then stop; exit code 1 if one fails.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(help="The bridge's port; if it is taken, any free one.", min=0, max=65535)
+    ] = 8080,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Start a broker, a bridge and workers here, and send real requests through them."""
+    from mqbridge.commands.demo import run_demo
+
+    log_to_stderr(log_level)
+    sys.exit(asyncio.run(run_demo(once=once, port=port)))
+
+
+def main() -> None:
+    """Run the command line; never shows a trace for what is not a defect."""
+    try:
+        app()
+    except CommandError as error:
+        say(str(error))
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)

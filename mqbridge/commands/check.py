@@ -1,0 +1,81 @@
+"""`mqbridge check`: whether a call could be served now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bridge.app import make_client
+from bridge.server import choose
+from bridge.settings import Settings, SettingsError, load
+from mqbridge.environment import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONNECT_WITHIN = 5.0  # seconds
+SKEW = 1_000  # ms; more than this and the two clocks deserve a look
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the answer; ``advice`` is what to do if it is not ``ok``."""
+
+    what: str
+    ok: bool
+    detail: str
+    advice: str = ""
+
+
+async def check(config: Path, *, as_json: bool) -> int:
+    """Print what was found; return 0 if a call could be served."""
+    findings = await _look(config)
+    if as_json:
+        Console(soft_wrap=True).print_json(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for finding in findings:
+            console.print(f"[{'green' if finding.ok else 'red'}]{'✓' if finding.ok else '✗'}[/] ", end="")
+            console.print(f"{finding.what}: {finding.detail}", markup=False)
+            if finding.advice and not finding.ok:
+                console.print(f"  → {finding.advice}", markup=False)
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+async def _look(config: Path) -> list[Finding]:
+    try:
+        settings = load(config, environment())
+    except SettingsError as error:
+        return [
+            Finding("configuration", ok=False, detail=str(error), advice="correct these keys; docs/configuration.md")
+        ]
+    findings = [Finding("configuration", ok=True, detail=f"{config}: {len(settings.routes)} routes")]
+    findings += [Finding("configuration", ok=True, detail=note) for note in settings.notes]
+    findings.append(Finding("HTTP server", ok=True, detail=" (".join(choose(settings.server)) + ")"))
+    return findings + await _look_at_broker(settings)
+
+
+async def _look_at_broker(settings: Settings) -> list[Finding]:
+    urls = ", ".join(map(str, settings.broker.urls))
+    client = make_client(settings.broker)
+    async with client:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await client.wait_connected()
+        except TimeoutError:
+            reason = str(client.last_error or "no answer")
+            advice = "is it running, is the address right, may this login connect? `mqbridge broker` runs one here"
+            return [Finding("broker", ok=False, detail=f"{urls}: {reason}", advice=advice)]
+        clock = client.clock
+        skew = f"{clock.offset_ms:+.0f} ms (± {clock.error_ms:.0f})"
+        return [
+            Finding("broker", ok=True, detail=f"{urls}: connected ({client.profile.kind})"),
+            Finding("echo", ok=clock.measured, detail=f"clock offset {skew}" if clock.measured else "no echo came back",
+                    advice="may this login create and write temporary queues?"),
+            Finding("clocks", ok=abs(clock.offset_ms) < SKEW, detail=skew,
+                    advice="deadlines are corrected for it, but set both clocks by NTP"),
+        ]  # fmt: skip

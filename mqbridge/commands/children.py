@@ -1,0 +1,95 @@
+"""`mqbridge` commands as child processes that are ready when they say so and drain when we end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Self
+
+from mqbridge.console import CommandError
+from mqbridge.lifetime import drained_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+READY_WITHIN = 30.0  # seconds
+DRAINED_WITHIN = 45.0  # seconds; then it is killed
+
+
+class Child:
+    """One child. Entering waits for the line that holds ``ready``; leaving drains it."""
+
+    def __init__(self, name: str, arguments: Sequence[str], ready: str, environ: Mapping[str, str]) -> None:
+        self._name = name
+        self._command = [sys.executable, "-m", "mqbridge", *arguments]
+        self._ready = ready
+        self._environ = environ
+        self._process: asyncio.subprocess.Process | None = None
+        self._output: asyncio.Task[None] | None = None
+        self._is_ready = asyncio.Event()
+        self._last_lines: list[str] = []
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 before it runs."""
+        return self._process.pid if self._process else 0
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env=self._environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us: we stop the children in order
+            preexec_fn=drained_with_parent(),
+        )
+        self._output = asyncio.create_task(self._pass_on(self._process))
+        try:
+            await self._until_ready(self._output)
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def wait(self) -> int:
+        """Wait for its end; return its exit code."""
+        return await self._process.wait() if self._process else 0
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL if it does not drain."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(DRAINED_WITHIN):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        if self._output is not None:
+            await self._output
+
+    async def _until_ready(self, output: asyncio.Task[None]) -> None:
+        ready = asyncio.create_task(self._is_ready.wait())
+        try:
+            await asyncio.wait([ready, output], timeout=READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if not self._is_ready.is_set():
+            said = "\n".join(self._last_lines[-5:]) or "(it said nothing)"
+            raise CommandError(f"the {self._name} did not start:\n{said}")
+
+    async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None  # noqa: S101 - it was asked for
+        async for line in process.stderr:
+            text = line.decode(errors="replace").rstrip()
+            self._last_lines.append(text)
+            if self._is_ready.is_set():
+                print(f"[{self._name} {process.pid}] {text}", file=sys.stderr, flush=True)
+            elif self._ready in text:
+                self._is_ready.set()
+                self._last_lines.clear()

@@ -1,0 +1,86 @@
+"""`mqbridge work` and `mqbridge forward`: workers."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from activemq import Client, Credentials, Server
+from consumers import Worker
+from consumers.worker import SubscriptionRefusedError
+from mqbridge.console import CommandError, say
+from mqbridge.lifetime import stop_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+async def run_worker(worker: Worker, servers: Sequence[Server], who: Credentials, concurrency: int) -> int:
+    """Run a worker until a signal; return the exit code."""
+    client = Client(servers, who)
+    queues = ", ".join(f"{queue} × {concurrency}" for queue in worker.queues)
+    with stop_signals() as stop:
+        try:
+            await worker.run(client, concurrency, stop, lambda: say(f"worker ready ({queues})"))
+        except SubscriptionRefusedError as error:
+            raise CommandError(f"{error}; may this login read the queue?") from error
+    return 0
+
+
+def parse_servers(urls: Sequence[str]) -> list[Server]:
+    """Read the brokers' addresses. Raises :class:`CommandError`."""
+    try:
+        return [Server.parse(url) for url in urls]
+    except ValueError as error:
+        raise CommandError(f"--broker {error}", 2) from error
+
+
+def find(reference: str, option: str) -> Any:  # noqa: ANN401 - it is the caller who knows what it should be
+    """Import ``MODULE:NAME``, also from the working directory. Raises :class:`CommandError` saying what is missing."""
+    module_name, colon, name = reference.partition(":")
+    if not (module_name and colon and name):
+        raise CommandError(f"{option} {reference!r}: must be MODULE:NAME, e.g. hello:worker", 2)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # something that the module itself imports
+        raise CommandError(f"{option} {reference}: there is no module {module_name!r} here or installed", 2) from error
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise CommandError(f"{option} {reference}: module {module_name!r} has no {name!r}", 2) from error
+
+
+def find_worker(reference: str) -> Worker:
+    """Find a worker by ``MODULE:NAME``. Raises :class:`CommandError`."""
+    worker = find(reference, "work")
+    if not isinstance(worker, Worker):
+        raise CommandError(
+            f"{reference} is a {type(worker).__name__}, not a consumers.Worker (or is it an --asgi app?)", 2
+        )
+    if not worker.queues:
+        raise CommandError(f"{reference} has no handler: decorate a function with @worker.handler(QUEUE)", 2)
+    return worker
+
+
+def find_asgi_worker(reference: str, queue: str) -> Worker:
+    """Make a worker of an ASGI app by ``MODULE:APP``. Raises :class:`CommandError`."""
+    from consumers.adapters.asgi import asgi_worker  # noqa: PLC0415 - only where it is used
+
+    return asgi_worker(find(reference, "--asgi"), queue)
+
+
+def make_forward_worker(queue: str, url: str, concurrency: int) -> Worker:
+    """Make a worker that forwards to an HTTP service. Raises :class:`CommandError` for a URL that is none."""
+    from consumers.adapters.forward import forward_worker  # noqa: PLC0415 - httpx is slow to load
+
+    try:
+        return forward_worker(queue, url, concurrency)
+    except ValueError as error:
+        raise CommandError(str(error), 2) from error

@@ -1,0 +1,30 @@
+"""What commands print, and how they fail."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+class CommandError(Exception):
+    """A command cannot do what was asked; ``code`` is the exit code (docs/command-line.md)."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def say(line: str) -> None:
+    """Print a line for people, and for scripts that wait for it, on standard error."""
+    print(f"mqbridge: {line}", file=sys.stderr, flush=True)
+
+
+def log_to_stderr(level: str) -> None:
+    """Send the log to standard error. Raises :class:`CommandError` for a level that does not exist."""
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise CommandError(f"--log-level {level!r}: must be debug, info, warning or error", 2)
+    logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # httpx tells each request of the sidecar at info; asyncio says which selector it uses at debug
+    for chatty in ("httpx", "httpcore", "asyncio", "hypercorn", "uvicorn"):
+        logging.getLogger(chatty).setLevel(max(number, logging.WARNING))

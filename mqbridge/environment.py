@@ -1,0 +1,53 @@
+"""What the environment says: read here, handed on as values."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypedDict
+
+from activemq import Credentials
+from mqbridge.console import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LOGIN = "MQBRIDGE_BROKER__LOGIN"
+PASSCODE = "MQBRIDGE_BROKER__PASSCODE"
+
+
+def environment() -> Mapping[str, str]:
+    """Return all of it."""
+    return os.environ
+
+
+def credentials(login: str | None, passcode_file: Path | None) -> Credentials:
+    """Return who to be at the broker: the options, or else the environment.
+
+    Raises :class:`CommandError` naming a file that cannot be read.
+    """
+    passcode = read_secret(passcode_file) if passcode_file else os.environ.get(PASSCODE)
+    return Credentials(login or os.environ.get(LOGIN), passcode)
+
+
+def read_secret(path: Path) -> str:
+    """Return a file's text without the line end. Raises :class:`CommandError`."""
+    try:
+        secret = path.read_text().rstrip("\r\n")
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}", 2) from error
+    if not secret:
+        raise CommandError(f"{path} is empty; it should hold the passcode", 2)
+    return secret
+
+
+class JavaPlaces(TypedDict):
+    """Where to look for Java, as arguments of EmbeddedBroker."""
+
+    java_home: str | None
+    java_path: str | None
+
+
+def java_places() -> JavaPlaces:
+    """Return where to look for Java."""
+    return {"java_home": os.environ.get("JAVA_HOME"), "java_path": os.environ.get("PATH")}
