@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 STOP_GRACE = 10.0  # seconds from SIGTERM to SIGKILL; a clean stop takes 0.1
+_GROUP_PATIENCE = 2.0
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 
 
@@ -38,9 +41,8 @@ class BrokerProcess:
     async def wait(self) -> int:
         """Wait for its end; returns the exit code, 128 + N if signal N ended it."""
         code = await self._guardian.wait()
-        if code < 0:  # the guardian itself was killed; where the kernel does not see to the broker, we do
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._guardian.pid, signal.SIGKILL)
+        if code < 0:  # the guardian itself was killed
+            await self._end_group()
             return 128 - code
         return code
 
@@ -58,10 +60,32 @@ class BrokerProcess:
         """SIGTERM, and SIGKILL later, without waiting; the guardian does it, whatever becomes of us."""
         self._say(b"T")
 
+    async def _end_group(self) -> None:
+        """Kill what the guardian left: where the kernel does not see to the broker, we do."""
+        give_up = time.monotonic() + _GROUP_PATIENCE
+        with _watch(self.pid) as ended, contextlib.suppress(ProcessLookupError, PermissionError):
+            while not ended() and time.monotonic() < give_up:
+                os.killpg(self._guardian.pid, signal.SIGKILL)
+                await asyncio.sleep(0.01)
+
     def _say(self, word: bytes) -> None:
         pipe = self._guardian.stdin
         if self.running and pipe is not None and not pipe.is_closing():
             pipe.write(word)
+
+
+@contextlib.contextmanager
+def _watch(pid: int) -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether that process has ended, zombies included; always ``False`` where nothing can tell."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(select.select([descriptor], [], [], 0)[0])
+    finally:
+        os.close(descriptor)
 
 
 async def start_process(
