@@ -7,10 +7,19 @@ between one system call and one packet a call and one for dozens (docs/performan
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import BufferFullError, ConnectFailedError, ConnectionLostError, RemoteProtocolError
+from activemq.errors import (
+    ActiveMQError,
+    BufferFullError,
+    ConnectFailedError,
+    ConnectionLostError,
+    LocalProtocolError,
+    NotConnectedError,
+    RemoteProtocolError,
+)
 from activemq.frames import MIB
 from activemq.protocol import State, Stomp
 
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activemq.frames import Frame
+
+log = logging.getLogger(__name__)
 
 HIGH_WATER: Final = 1 * MIB
 LOW_WATER: Final = 256 * 1024
@@ -78,22 +89,22 @@ class Connection(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         where = f"{host}:{port}"
-        connection: Connection | None = None
         try:
             async with asyncio.timeout(timeout):
                 _, connection = await loop.create_connection(
                     lambda: cls(stomp, on_frame, on_lost, max_buffered), host, port, ssl=tls
                 )
-                await connection.greeted
+                try:
+                    await connection.greeted
+                except BaseException:  # also if CONNECTED came in the very turn that we were cancelled in
+                    connection.give_up(ConnectFailedError(f"{where}: not connected"))
+                    raise
         except TimeoutError:
             raise ConnectFailedError(f"{where} did not answer CONNECT within {timeout:g} s") from None
         except OSError as error:
             raise ConnectFailedError(f"{where}: {error.strerror or error}") from error
         except (ConnectionLostError, RemoteProtocolError) as error:
             raise ConnectFailedError(f"{where}: {error}") from error
-        finally:
-            if connection is not None and stomp.state is not State.CONNECTED:
-                connection.abort(ConnectFailedError(f"{where}: not connected"))
         return connection
 
     # -- what the owner calls
@@ -101,12 +112,15 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Queue one encoded frame; it leaves with all others of this turn of the loop.
 
-        Raises :class:`LocalProtocolError` if the connection is not up and :class:`BufferFullError`, with nothing
-        queued, if the broker has stopped reading and ``max_buffered`` bytes wait already.
+        Raises, with nothing queued, :class:`NotConnectedError` if the connection is not up, or not any more, and
+        :class:`BufferFullError` if the broker has stopped reading and ``max_buffered`` bytes wait already.
         """
         if self._queued + len(data) > self._max_buffered - self.unsent:
             raise BufferFullError(f"{self._max_buffered} bytes wait for a broker that does not read")
-        self.stomp.send(data)
+        try:
+            self.stomp.send(data)
+        except LocalProtocolError as error:  # it is closing: the owner hears of it only in the loop's next turn
+            raise NotConnectedError(str(error)) from None
         self._queued += len(data)
         if not self._flush_is_due:
             self._flush_is_due = True
@@ -129,7 +143,9 @@ class Connection(asyncio.Protocol):
                     await asyncio.shield(self.closed)
             except TimeoutError:
                 pass  # a broker that does not answer a good-bye is left without one
-        self.abort(ConnectionLostError("closed by us"))
+            finally:
+                self.abort(ConnectionLostError("closed by us"))
+        await asyncio.shield(self.closed)
 
     def abort(self, error: Exception) -> None:
         """Close at once; what is queued is thrown away."""
@@ -138,6 +154,11 @@ class Connection(asyncio.Protocol):
         self.stomp.state = State.CLOSED
         if self._transport is not None:
             self._transport.abort()
+
+    def give_up(self, error: Exception) -> None:
+        """:meth:`abort` before anybody has the connection: ``on_lost`` is not called."""
+        self._on_lost = lambda _: None
+        self.abort(error)
 
     @property
     def unsent(self) -> int:
@@ -169,7 +190,10 @@ class Connection(asyncio.Protocol):
                 self._on_frame(frame)
             if stomp.state is State.DISCONNECTING and frames and frames[-1].get("receipt-id") == "disconnect":
                 self.abort(ConnectionLostError("closed by us"))
-        except Exception as error:  # noqa: BLE001 - see the class: whatever it is, this connection is over
+        except ActiveMQError as error:
+            self.abort(error)
+        except Exception as error:  # see the class: whatever it is, this connection is over
+            log.exception("the handler of a frame failed; closing the connection")
             self.abort(error)
 
     def pause_writing(self) -> None:
