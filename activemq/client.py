@@ -59,9 +59,9 @@ class Server:
     def parse(cls, url: str) -> Server:
         """Read ``stomp://host:port`` or ``stomp+ssl://host:port``; raises ValueError saying what is wrong."""
         parts = urlsplit(url)
-        if parts.scheme not in ("stomp", "stomp+ssl"):
-            raise ValueError(f"{url!r}: must begin with stomp:// or stomp+ssl://")
-        if not parts.hostname or parts.username or parts.path not in ("", "/") or parts.query:
+        if parts.scheme not in ("stomp", "stomp+ssl"):  # not shown whole: it may hold a passcode
+            raise ValueError(f"{parts.scheme!r}: must begin with stomp:// or stomp+ssl://")
+        if not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError("must be stomp://HOST:PORT and nothing else (login and passcode have their own settings)")
         tls = ssl.create_default_context() if parts.scheme == "stomp+ssl" else None
         return cls(parts.hostname, parts.port or DEFAULT_PORT, tls)
@@ -95,6 +95,7 @@ class Subscription:
     headers: Callable[[Profile], Mapping[str, str]]
     on_message: OnMessage = field(repr=False)
     error: ServerError | None = None
+    sent: int = field(default=0, repr=False)  # the generation of the connection that it was last asked for on
 
 
 class Client:
@@ -133,6 +134,8 @@ class Client:
         self._ended = asyncio.Event()  # of the present connection
         self._subscriptions: dict[str, Subscription] = {}
         self._receipts: dict[str, OnReceipt] = {}
+        self._renewed = 0  # the generation whose connection has been sent all subscriptions
+        self._complaints: dict[Server, str] = {}  # what was logged already
         self._ids = count(1)
         self._listeners: list[tuple[Callable[[], None], Callable[[Exception], None]]] = []
         self._supervisor: asyncio.Task[None] | None = None
@@ -147,12 +150,13 @@ class Client:
     async def stop(self) -> None:
         """Say DISCONNECT and stay away. Whatever still waits gets :class:`ConnectionLostError`."""
         supervisor, self._supervisor = self._supervisor, None
-        if supervisor is not None:
-            supervisor.cancel()
-            with suppress(asyncio.CancelledError):
-                await supervisor
-        if self._connection is not None:
-            await self._connection.close()
+        try:
+            if supervisor is not None:
+                supervisor.cancel()
+                await asyncio.wait([supervisor])  # not `await supervisor`: whose cancellation was it then?
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -193,14 +197,18 @@ class Client:
         """
         subscription = Subscription(name or f"s{next(self._ids)}", headers, on_message)
         self._subscriptions[subscription.id] = subscription
-        if self._connection is not None and self.connected:
-            self._send_subscribe(self._connection, subscription, self._subscribed)
+        if self._connection is not None and self._renewed == self.generation:
+            with suppress(NotConnectedError):  # it is closing; the next one will be asked
+                self._send_subscribe(self._connection, subscription, self._subscribed)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; messages that are still on their way are dropped."""
-        if self._subscriptions.pop(subscription.id, None) is not None and self._connection is not None:
-            self._connection.write(encode("UNSUBSCRIBE", [("id", subscription.id)]))
+        known = self._subscriptions.pop(subscription.id, None) is not None
+        live = subscription.sent == self.generation and subscription.error is None
+        if known and live and self._connection is not None:
+            with suppress(NotConnectedError):  # it is closing, and the subscription ends with it
+                self._connection.write(encode("UNSUBSCRIBE", [("id", subscription.id)]))
 
     def ack(self, frame: Frame, generation: int) -> bool:
         """Acknowledge a message. Returns False, and sends nothing, if its connection is gone.
@@ -213,7 +221,10 @@ class Client:
             data = f"ACK\nid:{frame.raw('ack')}\n\n\0"
         else:
             data = f"ACK\nsubscription:{frame.raw('subscription')}\nmessage-id:{frame.raw('message-id')}\n\n\0"
-        self._connection.write(data.encode())
+        try:
+            self._connection.write(data.encode())
+        except NotConnectedError:
+            return False
         return True
 
     # -- sending
@@ -262,14 +273,15 @@ class Client:
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
-            started = loop.time()
+            lived = 0.0  # seconds; the time that a failing attempt takes does not count
             for server in self._servers:
                 self._ended.clear()
                 if await self._try(server):
-                    started = loop.time()
+                    ready = loop.time()
                     await self._ended.wait()
+                    lived = loop.time() - ready
                     break
-            failures = 0 if loop.time() - started > STABLE_AFTER and self.generation else failures + 1
+            failures = 0 if lived > STABLE_AFTER else failures + 1
             if failures:
                 await asyncio.sleep(self._backoff.delay(failures))
 
@@ -286,7 +298,10 @@ class Client:
             self.generation += 1
             await self._measure_clock()
             await self._subscribe_all(connection)
-        except ActiveMQError as error:
+            self._live()  # it may have been lost while the last receipts came
+        except Exception as error:
+            if not isinstance(error, ActiveMQError):  # a bug in a subscription's headers() must not end all attempts
+                log.exception("could not make the connection ready")
             self._connection = None
             connection.abort(error)
             await connection.closed
@@ -295,13 +310,12 @@ class Client:
         except asyncio.CancelledError:
             connection.abort(ConnectionLostError("closed by us"))
             raise
-        if self._connection is not connection:  # lost while the last receipts came
-            return False
         self.last_error = None
+        self._complaints.clear()
         self._connected.set()
         log.info("connected to %s (%s)", server, connection.stomp.server)
         for on_connected, _ in self._listeners:
-            on_connected()
+            _call(on_connected)
         return True
 
     async def _open(self, server: Server) -> Connection:
@@ -316,9 +330,10 @@ class Client:
             timeout=self._connect_timeout,
         )
 
-    def _failed(self, server: Server, error: ActiveMQError) -> None:
+    def _failed(self, server: Server, error: Exception) -> None:
         # Once for each new reason: a broker that is down for an hour is one line, not five thousand.
-        if str(error) != str(self.last_error):
+        if self._complaints.get(server) != str(error):
+            self._complaints[server] = str(error)
             log.warning("cannot use broker %s: %s; trying again", server, error)
         self.last_error = error
 
@@ -334,9 +349,9 @@ class Client:
             if self._supervisor is not None:
                 log.warning("lost the broker: %s", error)
             for _, on_lost in self._listeners:
-                on_lost(lost)
+                _call(on_lost, lost)
         for receipt, on_receipt in receipts.items():
-            on_receipt(receipt, lost)
+            _call(on_receipt, receipt, lost)
 
     async def _measure_clock(self) -> None:
         """Send ourselves a message and read the broker's `timestamp` off it (both ActiveMQs stamp a STOMP SEND)."""
@@ -350,11 +365,15 @@ class Client:
             if error is not None and not echo.done():
                 echo.set_exception(error)
 
+        def subscribed(subscription: Subscription, error: Exception | None) -> None:
+            subscription.error = error if isinstance(error, ServerError) else None
+            refused("", error)
+
         name = f"clock{next(self._ids)}"
         self._subscriptions[name] = subscription = Subscription(name, lambda p: p.replies("clock"), came_back)
         try:
             async with asyncio.timeout(ECHO_TIMEOUT):
-                self._send_subscribe(self._live(), subscription, lambda _s, error: refused("", error))
+                self._send_subscribe(self._live(), subscription, subscribed)
                 sent = time.time() * 1_000
                 receipt = f"{name}-echo"
                 headers = [("destination", self.profile.reply_to("clock")), ("receipt", receipt)]
@@ -368,6 +387,7 @@ class Client:
             self.unsubscribe(subscription)
 
     async def _subscribe_all(self, connection: Connection) -> None:
+        self._renewed = self.generation  # from here on subscribe() asks for itself
         waiting = set(self._subscriptions.values())
         done = asyncio.Event()
         if not waiting:
@@ -401,6 +421,7 @@ class Client:
         receipt = f"sub-{subscription.id}-{self.generation}"
         headers = {"id": subscription.id, **subscription.headers(self.profile), "receipt": receipt}
         connection.write(encode("SUBSCRIBE", headers.items()))
+        subscription.sent = self.generation
         self._receipts[receipt] = lambda _, error: answered(subscription, error)
 
     def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
@@ -411,7 +432,7 @@ class Client:
 
     def _live(self) -> Connection:
         if self._connection is None:
-            raise ConnectionLostError("the connection was lost again")
+            raise ConnectionLostError(str(self.last_error or "the connection was lost again"))
         return self._connection
 
     # -- frames
@@ -438,6 +459,14 @@ class Client:
         else:
             log.warning("%s", error)
             self.last_error = error
+
+
+def _call(callback: Callable[..., None], *arguments: object) -> None:
+    """Tell somebody; what he raises must keep neither the others nor us from going on."""
+    try:
+        callback(*arguments)
+    except Exception:
+        log.exception("a listener of the broker connection failed")
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
