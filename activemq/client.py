@@ -334,7 +334,7 @@ class Client:
         # Once for each new reason: a broker that is down for an hour is one line, not five thousand.
         if self._complaints.get(server) != str(error):
             self._complaints[server] = str(error)
-            log.warning("cannot use broker %s: %s; trying again", server, error)
+            log.warning("cannot use a broker: %s; trying again", error)
         self.last_error = error
 
     def _on_lost(self, error: Exception) -> None:

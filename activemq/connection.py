@@ -7,9 +7,10 @@ between one system call and one packet a call and one for dozens (docs/performan
 from __future__ import annotations
 
 import asyncio
+import os
 import logging
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from activemq.errors import (
     ActiveMQError,
@@ -102,7 +103,9 @@ class Connection(asyncio.Protocol):
         except TimeoutError:
             raise ConnectFailedError(f"{where} did not answer CONNECT within {timeout:g} s") from None
         except OSError as error:
-            raise ConnectFailedError(f"{where}: {error.strerror or error}") from error
+            is_plain = isinstance(error, ConnectionError) and error.errno  # else the number is a resolver's or TLS's
+            reason = os.strerror(error.errno or 0) if is_plain else error.strerror or str(error)
+            raise ConnectFailedError(f"{where}: {reason}") from error
         except (ConnectionLostError, RemoteProtocolError) as error:
             raise ConnectFailedError(f"{where}: {error}") from error
         return connection
@@ -168,8 +171,8 @@ class Connection(asyncio.Protocol):
     # -- what the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
-        self._transport = transport
+        # Not asserted: uvloop's transports are none of asyncio's classes.
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None:
