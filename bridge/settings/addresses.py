@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from .faults import show
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/@\s]+)):(?P<port>[0-9]{1,5})")
+_PRINTABLE_ASCII = re.compile(r"[!-~]+")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _BROKER_SCHEMES = {"stomp": False, "stomp+ssl": True}
@@ -90,9 +91,9 @@ def check_public_url(text: str) -> str:
     parts = _split(text)
     if "@" in parts.netloc:
         raise ValueError("must hold no user and password")
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if parts.scheme not in {"http", "https"} or not parts.netloc or not _PRINTABLE_ASCII.fullmatch(text):
         raise ValueError(f'must be a URL such as "https://api.example.com/work" (is {show(text)})')
-    if parts.query or parts.fragment or text.endswith(("/", "?", "#")) or not text.isprintable():
+    if parts.query or parts.fragment or text.endswith(("/", "?", "#")):
         raise ValueError(f"must end without a slash, a query and a fragment (is {show(text)})")
     return text
 

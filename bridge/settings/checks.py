@@ -136,9 +136,9 @@ def _open_bind(document: Document, sound: Sound) -> Iterator[Finding]:
             )
 
 
-def _http2(document: Document, sound: Sound) -> Iterator[Finding]:
+def _http2(document: Document, _: Sound) -> Iterator[Finding]:
     server = document.server
-    if server.http2 and server.implementation == "uvicorn" and sound(("server", "implementation")):
+    if server.http2 and server.implementation == "uvicorn":
         yield Finding(
             ("server", "http2"),
             'needs server.implementation = "auto" or "hypercorn": Uvicorn has no HTTP/2',

@@ -3,7 +3,6 @@
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -140,17 +139,16 @@ def _read_passcode(data: dict[str, Any], base: Path) -> list[Finding]:
 
 
 def _validate(data: dict[str, Any], reading: Reading) -> tuple[Document, list[Finding]]:
-    """Check each value by itself. What is refused is replaced, so that the rest can be judged."""
+    """Check each value by itself. What is refused is replaced in `data`, so that the rest can be judged."""
     findings: list[Finding] = []
-    repaired = deepcopy(data)
     while True:
         try:
-            return _document(repaired, reading), findings
+            return _document(data, reading), findings
         except ValidationError as error:
             errors = error.errors(include_url=False)
         for each in errors:
             findings.append(wording.finding(each))
-            _repair(repaired, each["loc"])
+            _repair(data, each["loc"])
 
 
 def _document(data: dict[str, Any], reading: Reading) -> Document:

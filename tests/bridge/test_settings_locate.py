@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.settings.locate import locate
@@ -127,6 +127,7 @@ def _paths(value, path=()):
         yield from _paths(inner, (*path, key))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(LINES)
 def test_each_key_that_tomllib_reads_has_a_line_and_nothing_else_has(entries):
     text = ""

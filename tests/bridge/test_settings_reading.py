@@ -175,7 +175,9 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     assert load(path).routes[0].name == "words"
 
 
-@pytest.mark.parametrize("path", ["/", "/a", "/{x}", "/a/{x}/{y_1}/b", "/a.b/~c", "/job", "/-x", "/a/jobs", "/docs2"])
+@pytest.mark.parametrize(
+    "path", ["/", "/a", "/{x}", "/a/{x}/{y_1}/b", "/a.b/~c", "/job", f"/{{{'x' * 64}}}", "/-x", "/a/jobs", "/docs2"]
+)
 def test_a_path_is_made_of_literal_segments_and_parameters(path):
     assert parse(ROUTE.replace('"/words"', f'"{path}"')).routes[0].path == path
 
@@ -183,6 +185,12 @@ def test_a_path_is_made_of_literal_segments_and_parameters(path):
 @pytest.mark.parametrize("queue", ["a", "a" * 128, "DL.Q", "bridge", "a.poisoned", "ActiveMQ", "x.DLQ", "AMQ.x", "-"])
 def test_a_queue_may_look_like_a_reserved_one_without_being_one(queue):
     assert parse(ROUTE.replace('queue = "words"', f'queue = "{queue}"')).routes[0].queue == queue
+
+
+def test_a_host_name_may_be_as_long_as_the_domain_name_system_takes():
+    name = "a." * 126 + "a"  # 253 characters
+    (bind,) = parse(f'[server]\nbind = ["{name}:80"]\nallow_anonymous = true\n').server.bind
+    assert bind == f"{name}:80"
 
 
 def test_equal_paths_with_other_methods_and_other_shapes_are_different_calls():

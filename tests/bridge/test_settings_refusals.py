@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.settings import Fault, SettingsError, load, parse
@@ -50,6 +50,9 @@ SECTION_VALUES = [
     ("server", "public_url", '"https://a.example/?x=1"', "must end without a slash, a query"),
     ("server", "public_url", '"https://a.example?"', "must end without a slash, a query"),
     ("server", "public_url", '"https://me:s3cret@a.example"', "must hold no user and password"),
+    ("server", "public_url", '"https://a.ex\\nample"', "must be a URL such as"),
+    ("server", "public_url", '"https://a.example/x y"', "must be a URL such as"),
+    ("server", "public_url", '"https://é.example"', "must be a URL such as"),
     ("server", "public_url", '"https://["', "is not a URL"),
     ("server", "body_timeout", '"-5s"', "must be greater than 0 (is -5s)"),
     ("server", "body_timeout", '"0s"', "must be greater than 0 (is 0s)"),
@@ -77,6 +80,7 @@ SECTION_VALUES = [
     ("admin", "key_sha256", '"abc"', "must be the SHA-256 of a key"),
     ("cors", "origins", '["*"]', "must be an origin such as"),
     ("cors", "origins", '["https://a.example/"]', "must be an origin such as"),
+    ("cors", "origins", '["https://me@a.example"]', "must be an origin such as"),
     ("cors", "origins", '["https://A.example"]', "must be an origin such as"),
 ]
 
@@ -192,6 +196,7 @@ ELEMENTS = [
     ("server", "bind", "300.0.0.1:80", "300"),
     ("server", "bind", "[1::2::3]:80", "1::2::3"),
     ("server", "bind", "a_host!:80", "is not an address"),
+    ("server", "bind", f"{'a.' * 126}aa:80", "is not an address"),
     ("server", "bind", "http://127.0.0.1:80", "is not an address"),
     ("server", "bind", "unix:/run/x", "is not an address"),
     ("broker", "urls", "127.0.0.1:61613", "is not a broker URL such as"),
@@ -371,6 +376,7 @@ def _written(value) -> str:
     return str(value)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(DOCUMENTS)
 def test_any_document_is_read_or_refused_in_plain_words(document):
     text = "".join(f"{_written(key)} = {_written(value)}\n" for key, value in document.items())
@@ -385,6 +391,7 @@ def test_any_document_is_read_or_refused_in_plain_words(document):
         assert phrase not in said
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text())
 def test_any_text_is_read_or_refused_with_the_one_error(text):
     try:

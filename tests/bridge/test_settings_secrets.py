@@ -3,8 +3,9 @@
 import traceback
 
 import pytest
+from pydantic import ValidationError
 
-from bridge.settings import Fault, SettingsError, parse
+from bridge.settings import Broker, Fault, SettingsError, parse
 from bridge.settings.environment import read
 from bridge.settings.secrets import MAX_SECRET_BYTES
 
@@ -47,6 +48,7 @@ def test_the_environment_may_name_the_file(tmp_path):
         (b"a\0b", "without NUL"),
         (b"\xff\xfe", "is not UTF-8 text"),
         (b"x" * (MAX_SECRET_BYTES + 1), "is it the right file?"),
+        (b"x" * MAX_SECRET_BYTES + b"\r\nmore", "is it the right file?"),
         (b"x" * (MAX_SECRET_BYTES + 9), "is it the right file?"),
     ],
 )
@@ -126,6 +128,17 @@ def test_nothing_that_is_printed_shows_a_secret(tmp_path):
             assert SECRET not in text
     assert SECRET not in repr(settings.model_dump())
     assert SECRET not in "".join(settings.notes)
+
+
+@pytest.mark.parametrize(("section", "key"), [("store", "url"), ("admin", "key_sha256")])
+def test_a_secret_of_the_wrong_kind_is_not_shown_either(section, key):
+    assert the_fault(f"[{section}]\n{key} = 271828\n").reason == "must be a string"
+
+
+def test_an_error_in_code_does_not_show_a_secret():
+    with pytest.raises(ValidationError) as caught:
+        Broker(passcode=f"{SECRET}\n")
+    assert SECRET not in str(caught.value)
 
 
 SHOWN_NOWHERE = [

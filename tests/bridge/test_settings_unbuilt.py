@@ -32,6 +32,12 @@ def test_what_would_be_a_lie_is_refused(text, key, line):
     assert fault.reason.startswith("not built in this version: ")
 
 
+@pytest.mark.parametrize(("asks", "key"), [(ROUTE + CALLER, "caller[0]"), (JWT, "jwt")])
+def test_an_open_bind_is_no_fault_of_a_bridge_that_asks_who_calls(asks, key):
+    (fault,) = refused(f'{asks}[server]\nbind = ["0.0.0.0:80"]\n')
+    assert fault.key == key
+
+
 def test_a_jwt_table_from_the_environment_is_refused_too():
     keys = [fault.key for fault in refused("", environ={"MQBRIDGE_JWT__ISSUER": "x"})]
     assert "jwt" in keys

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.settings.units import (
@@ -119,11 +119,13 @@ def test_a_size_is_written_in_the_largest_unit_that_fits(size, text):
     assert format_size(size) == text
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(min_value=1, max_value=int(MAX_DURATION_S * 1000)))
 def test_what_is_written_as_a_duration_is_read_as_the_same(ms):
     assert parse_duration(format_duration(ms / 1000)) == ms / 1000
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(min_value=1, max_value=MAX_SIZE_BYTES))
 def test_what_is_written_as_a_size_is_read_as_the_same(size):
     assert parse_size(format_size(size)) == size
@@ -140,6 +142,7 @@ def _outcome(parse):
 NEARLY = st.text(alphabet="0123456789.-+eEnaifKMGiBshm _\u0661\n", max_size=24)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text() | NEARLY, st.booleans())
 def test_any_text_is_a_duration_within_bounds_or_refused_with_one_error(text, zero_allowed):
     seconds, said = _outcome(lambda: parse_duration(text, zero_allowed=zero_allowed))
@@ -149,6 +152,7 @@ def test_any_text_is_a_duration_within_bounds_or_refused_with_one_error(text, ze
         assert seconds >= 0.001 or (zero_allowed and seconds == 0)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text() | NEARLY)
 def test_any_text_is_a_size_within_bounds_or_refused_with_one_error(text):
     size, said = _outcome(lambda: parse_size(text))
