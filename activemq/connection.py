@@ -7,8 +7,8 @@ between one system call and one packet a call and one for dozens (docs/performan
 from __future__ import annotations
 
 import asyncio
-import os
 import logging
+import os
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
