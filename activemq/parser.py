@@ -38,6 +38,7 @@ class Parser:
         self._length: int | None = None  # of that body; None: it ends at the first NUL
         self._scanned = 0  # bytes of the unfinished head or body that were searched for its end already
         self._skipped = 0  # bytes of an oversize body that were thrown away already
+        self._blank = -1  # where the next two line feeds are in what is being fed; its end if there are none
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take what was received and return the frames that it completed, in order."""
@@ -47,6 +48,7 @@ class Parser:
             buffer += data
         frames: list[Frame] = []
         position = 0
+        self._blank = -1
         while True:
             frame = self._frame
             if frame is None:
@@ -91,13 +93,15 @@ class Parser:
             match = _EOLS.match(buffer, position)
             position = match.end() if match else position
         search = position + max(self._scanned - 2, 0)  # the end may straddle what was searched
-        end = buffer.find(b"\n\n", search)
-        after = end + 2
+        if self._blank < search:  # else it was found already: frames with CR LF must not search all that follows them
+            blank = buffer.find(b"\n\n", search)
+            self._blank = blank if blank >= 0 else len(buffer)
+        end, after = self._blank, self._blank + 2
         # STOMP 1.2 allows CR LF as the end of a line. Up to and with `end`: a body may itself begin with a line feed.
-        windows = buffer.find(b"\n\r\n", search, end + 1 if end >= 0 else len(buffer))
+        windows = buffer.find(b"\n\r\n", search, end + 1)
         if windows >= 0:
             end, after = windows, windows + 3
-        if end < 0:
+        if end == len(buffer):
             self._scanned = len(buffer) - position
             self._check_unfinished_head(buffer, position)
             return None, position
@@ -186,7 +190,7 @@ class Parser:
         size = len(buffer) - position
         if size <= self._limits.max_line:
             return
-        if size > self._limits.max_head:
+        if size > self._limits.max_head + 2:  # what there is of the blank line, LF or LF CR, is no part of it
             raise RemoteProtocolError(f"a frame's head is over {self._limits.max_head} bytes")
         last_line = len(buffer) - 1 - max(buffer.rfind(b"\n", position), position)
         if last_line > self._limits.max_line:
