@@ -19,8 +19,11 @@ from activemq.errors import BrokerStartError, EmbeddedBrokerError, PortInUseErro
 
 # What a user's program looks like: it runs a broker until it is told to stop.
 PROGRAM = """
-import asyncio, os
+import asyncio, os, signal
 from activemq.embedded import EmbeddedBroker
+
+# what runs in the background of a shell script, as these tests may, inherits that it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     places = {"java_home": os.environ.get("JAVA_HOME"), "java_path": os.environ["PATH"]}
