@@ -78,13 +78,13 @@ def check(
     sys.exit(asyncio.run(look(config, as_json=as_json)))
 
 
-@app.command(epilog="Example: mqbridge broker --data var/activemq")
+@app.command(epilog="Example: mqbridge broker --data var/broker")
 def broker(
     kind: Annotated[str, typer.Option(help="Which broker: classic.")] = "classic",
     stomp_port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 61613,
     openwire_port: Annotated[int, typer.Option(help="For JMS clients; 0: any free one.", min=0, max=65535)] = 61616,
     data: Annotated[Path, typer.Option(help="Its folder: messages, log, passcode.", file_okay=False)] = Path(
-        "var/activemq"
+        "var/broker"
     ),
     login: Annotated[str, typer.Option(help="The login of bridge and workers.")] = "bridge",
     passcode_file: Annotated[

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# What every kind of broker takes as one plain queue. Classic still reads `a,b` as two destinations, `>` and `*` as
+# wildcards and `?` as options [6.3.1], so a name with any of these must never reach it.
+QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Profile(Protocol):

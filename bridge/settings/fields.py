@@ -12,6 +12,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
+from activemq.brokers.profile import QUEUE_NAME
+
 from .addresses import BrokerUrl, check_bind, check_origin, check_public_url, parse_broker_url
 from .faults import show
 from .headers import check_passed_header
@@ -19,7 +21,6 @@ from .paths import check_path
 from .units import check_duration, check_size, parse_duration, parse_size
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_QUEUE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STORE_URL = re.compile(r"(?:sqlite(?:\+[a-z0-9_]+)?|(?:mysql|postgresql)\+[a-z0-9_]+)://.")
@@ -116,7 +117,7 @@ def _stream(value: object) -> object:
 
 
 def _queue(name: str) -> str:
-    if not _QUEUE.fullmatch(name):
+    if not QUEUE_NAME.fullmatch(name):
         raise ValueError(f"must be 1 to 128 letters, digits and . _ - (is {show(name)})")
     for prefix in _RESERVED_QUEUES:
         if name.startswith(prefix):

@@ -1,0 +1,125 @@
+"""The command line as scripts meet it: help, version, refusals, exit codes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from mqbridge.cli import app
+
+from .conftest import Start
+
+COMMANDS = tuple(get_command(app).commands)  # type: ignore[attr-defined]  # it is a group
+
+ROUTE = '[[route]]\nname = "a"\npath = "/a"\nqueue = "a"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "bridge.toml"
+    path.write_text(text)
+    return path
+
+
+def test_version_is_the_installed_one(start: Start) -> None:
+    command = start("--version")
+    assert command.exit_code() == 0
+    assert command.output == f"mqbridge {version('activemq-rest-bridge')}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_an_example(start: Start, name: str) -> None:
+    command = start(name, "--help", environ={"COLUMNS": "200"})
+    assert command.exit_code() == 0
+    assert f"mqbridge {name}" in command.output
+    assert "Example" in command.output
+
+
+def test_no_command_shows_the_help(start: Start) -> None:
+    command = start()
+    assert command.exit_code() == 2
+    assert "serve" in command.output
+
+
+def test_output_to_a_pipe_has_no_colours(start: Start) -> None:
+    command = start("--help")
+    command.exit_code()
+    assert "\x1b" not in command.output
+
+
+def test_serve_refuses_a_bad_file_with_all_its_faults_and_code_2(start: Start, tmp_path: Path) -> None:
+    config = write(tmp_path, '[server]\nmax_hold = 5\nbody_timeout = "-1s"\n' + ROUTE.replace('"a"\n', '"a>"\n'))
+    command = start("serve", "--config", config)
+    assert command.exit_code() == 2
+    for key in ("server.max_hold", "server.body_timeout", "queue"):
+        assert key in command.output
+    assert "Traceback" not in command.output
+
+
+def test_serve_names_a_file_that_is_not_there(start: Start) -> None:
+    command = start("serve", "--config", "nowhere.toml")
+    assert command.exit_code() == 2
+    assert "nowhere.toml" in command.output
+
+
+def test_serve_names_a_port_in_use_and_says_what_to_do(start: Start, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = start("serve", "--config", write(tmp_path, f'[server]\nbind = ["{address}"]\n{ROUTE}'))
+        assert command.exit_code() == 1
+    assert f"cannot listen on {address}" in command.output
+    assert "[server] bind" in command.output
+    assert "Traceback" not in command.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["work"], "either MODULE:NAME"),
+        (["work", "hello"], "must be MODULE:NAME"),
+        (["work", "nowhere:worker"], "no module 'nowhere'"),
+        (["work", "json:nothing"], "has no 'nothing'"),
+        (["work", "json:dumps"], "not a consumers.Worker"),
+        (["work", "json:dumps", "--asgi", "json:dumps", "--queue", "q"], "either MODULE:NAME"),
+        (["work", "--asgi", "json:dumps"], "--queue"),
+        (["work", "json:dumps", "--broker", "http://localhost"], "stomp://"),
+        (["work", "json:dumps", "--passcode-file", "nowhere"], "cannot read nowhere"),
+        (["work", "json:dumps", "--concurrency", "0"], "--concurrency"),
+        (["work", "json:dumps", "--log-level", "loud"], "'loud'"),
+        (["forward", "ftp://localhost", "--queue", "q"], "ftp://localhost"),
+        (["broker", "--kind", "kafka"], "kafka"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_with_code_2(start: Start, arguments: list[str], said: str) -> None:
+    command = start(*arguments, environ={"COLUMNS": "200"})
+    assert command.exit_code() == 2
+    assert said in command.output
+    assert "Traceback" not in command.output
+
+
+def test_an_empty_passcode_file_is_refused(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "passcode").write_text("\n")
+    command = start("work", "json:dumps", "--passcode-file", "passcode")
+    assert command.exit_code() == 2
+    assert "is empty" in command.output
+
+
+def test_check_lists_faults_of_the_file_as_json(start: Start, tmp_path: Path) -> None:
+    command = start("check", "--json", "--config", write(tmp_path, ROUTE + "timeout = 5\n"))
+    assert command.exit_code() == 1
+    (finding,) = json.loads(command.output)
+    assert finding["ok"] is False
+    assert "timeout" in finding["detail"]
+
+
+def test_check_says_that_no_broker_answers_and_what_to_do(start: Start, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = start("check", "--config", write(tmp_path, f'[broker]\nurls = ["stomp://127.0.0.1:{port}"]\n{ROUTE}'))
+    assert command.exit_code() == 1
+    assert f"✗ broker: stomp://127.0.0.1:{port}" in command.output
+    assert "mqbridge broker" in command.output
