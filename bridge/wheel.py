@@ -7,11 +7,14 @@ fraction of one (docs/performance.md). Nothing is due early; it is due at most a
 from __future__ import annotations
 
 import asyncio
+import logging
 from math import ceil
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+log = logging.getLogger(__name__)
 
 TICK: Final = 0.05  # seconds
 
@@ -52,8 +55,13 @@ class Wheel:
         return sum(map(len, self._buckets.values()))
 
     def put(self, when: float, what: Timed) -> None:
-        """Have ``what.due`` called at ``when`` (the loop's time, seconds) or up to a tick later; once."""
+        """Have ``what.due`` called at ``when`` (the loop's time, seconds) or up to a tick later; once.
+
+        A time that is over already is due at the next tick.
+        """
         slot = ceil(when / self._tick)
+        if slot < self._last:  # no turn would come to it again
+            slot = self._last
         what.slot = slot
         bucket = self._buckets.get(slot)
         if bucket is None:
@@ -76,9 +84,14 @@ class Wheel:
         slots: list[int] | range = range(last, current + 1)
         if len(slots) > len(self._buckets):  # after a long pause, or when there is little to do
             slots = sorted(slot for slot in self._buckets if slot <= current)
-        for slot in slots:
-            for what in self._buckets.pop(slot, ()):
-                what.due(now)
+        # All are taken off before the first is told: what they put on meanwhile is not of this turn.
+        due = [self._buckets.pop(slot) for slot in slots if slot in self._buckets]
+        for bucket in due:
+            for what in bucket:
+                try:
+                    what.due(now)
+                except Exception:
+                    log.exception("a defect in %r, which was due", what)  # and the others still have their time
 
     def timeout(self, seconds: float) -> Timeout:
         """Bound a block of code, as ``asyncio.timeout`` does: raises TimeoutError when it takes longer."""
@@ -87,7 +100,6 @@ class Wheel:
     def _turn(self) -> None:
         loop = self._loop
         assert loop is not None  # noqa: S101 - set by start(), which scheduled this
-        # Scheduled first: a defect in one call's due() must not stop the clock for all others.
         self._timer = loop.call_later(self._tick, self._turn)
         self.advance(loop.time())
 
