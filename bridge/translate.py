@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -139,6 +140,7 @@ def check_open_bridge(head: Head) -> None:
         raise Problem("forbidden", "this bridge has no authentication and answers only to a loopback Host")
 
 
+@lru_cache(maxsize=64)  # a caller sends the same Host with every call
 def _is_loopback(host: bytes | None) -> bool:
     if host is None:
         return True  # HTTP/1.0 or a raw client; a browser always sends one
