@@ -42,7 +42,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Counts:
-    """What has happened since the start."""
+    """What has happened since the start. A call that was opened is answered, ended without a reply, or cancelled."""
 
     opened: int = 0
     answered: int = 0
@@ -72,11 +72,12 @@ class Held(Generic[R]):
         self._exchange = exchange
         self._watch = watch
 
-    def end(self, outcome: R | End | Refused) -> bool:
-        """Give it its outcome; False if it has one already."""
+    def end(self, outcome: End | Refused) -> bool:
+        """End it without a reply; False if it has its outcome already."""
         if self.outcome.done():
             return False
         self.outcome.set_result(outcome)
+        self._exchange.counts.ended += 1
         return True
 
     def due(self, now: float) -> None:
@@ -141,9 +142,10 @@ class Exchange(Generic[R]):
     def reply(self, correlation_id: str, reply: R) -> bool:
         """Hand a reply to its call. False, and counted, if nobody waits for it (unknown, used up, or too late)."""
         held = self._held.get(correlation_id)
-        if held is None or not held.end(reply):
+        if held is None or held.outcome.done():
             self.counts.stray_replies += 1
             return False
+        held.outcome.set_result(reply)
         self.counts.answered += 1
         return True
 
@@ -156,11 +158,9 @@ class Exchange(Generic[R]):
     def end(self, correlation_id: str, outcome: End | Refused) -> None:
         """End one call without a reply."""
         held = self._held.get(correlation_id)
-        if held is not None and held.end(outcome):
-            self.counts.ended += 1
+        if held is not None:
+            held.end(outcome)
 
     def end_all(self, outcome: End) -> int:
         """End all calls without a reply; return how many."""
-        ended = sum(held.end(outcome) for held in tuple(self._held.values()))
-        self.counts.ended += ended
-        return ended
+        return sum(held.end(outcome) for held in tuple(self._held.values()))

@@ -204,9 +204,8 @@ async def turning():
 async def test_a_block_that_takes_too_long_raises_timeout_error_and_not_early(turning):
     loop = asyncio.get_running_loop()
     started = loop.time()
-    with pytest.raises(TimeoutError):
-        with turning.timeout(0.05):
-            await asyncio.Event().wait()
+    with pytest.raises(TimeoutError), turning.timeout(0.05):
+        await asyncio.Event().wait()
     assert loop.time() - started >= 0.05
     assert asyncio.current_task().cancelling() == 0
 
@@ -266,9 +265,8 @@ async def test_of_nested_timeouts_in_the_same_turn_the_outer_one_raises(turning)
 
     async def work():
         try:
-            with outer:
-                with inner:
-                    await asyncio.Event().wait()
+            with outer, inner:
+                await asyncio.Event().wait()
         except TimeoutError:
             return outer
         return None
