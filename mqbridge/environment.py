@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from activemq import Credentials
@@ -10,7 +11,6 @@ from mqbridge.console import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 LOGIN = "MQBRIDGE_BROKER__LOGIN"
 PASSCODE = "MQBRIDGE_BROKER__PASSCODE"
@@ -41,13 +41,19 @@ def read_secret(path: Path) -> str:
     return secret
 
 
-class JavaPlaces(TypedDict):
-    """Where to look for Java, as arguments of EmbeddedBroker."""
+class Places(TypedDict):
+    """Where an embedded broker finds Java and keeps its jars, as arguments of EmbeddedBroker."""
 
     java_home: str | None
     java_path: str | None
+    cache_dir: Path | None
 
 
-def java_places() -> JavaPlaces:
-    """Return where to look for Java."""
-    return {"java_home": os.environ.get("JAVA_HOME"), "java_path": os.environ.get("PATH")}
+def places() -> Places:
+    """Return what the environment says; None leaves it to EmbeddedBroker."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return {
+        "java_home": os.environ.get("JAVA_HOME"),
+        "java_path": os.environ.get("PATH"),
+        "cache_dir": Path(cache) / "activemq-rest-bridge" if cache else None,
+    }

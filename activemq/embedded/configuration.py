@@ -3,7 +3,7 @@
 Three roles with the least rights that the message contract needs:
 
 * ``worker``: reads and writes its queues and their ``.poison``, writes replies (temporary queues and
-  ``bridge.replies.>``), reads the topic ``bridge.cancel``.
+  ``bridge.replies.>``), has temporary queues of its own (the clock's echo), reads the topic ``bridge.cancel``.
 * ``bridge``: all queues, temporary queues of its own, the topics ``bridge.>``, and the advisories.
 * ``admin``: everything.
 """

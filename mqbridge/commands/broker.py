@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from activemq.embedded import EmbeddedBroker
 from activemq.errors import EmbeddedBrokerError
 from mqbridge.console import CommandError, say
-from mqbridge.environment import java_places, read_secret
+from mqbridge.environment import places, read_secret
 from mqbridge.lifetime import stop_signals
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def run_broker(
             passcode=passcode,
             quick=False,
             progress=say,
-            **java_places(),
+            **places(),
         )
     except ValueError as error:
         raise CommandError(str(error), 2) from error

@@ -20,7 +20,7 @@ from activemq.errors import EmbeddedBrokerError
 from mqbridge.commands.children import Child
 from mqbridge.commands.showcase import show_all
 from mqbridge.console import CommandError
-from mqbridge.environment import PASSCODE, java_places
+from mqbridge.environment import PASSCODE, places
 from mqbridge.lifetime import stop_signals
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def _run(console: Console, *, once: bool, port: int, stop: asyncio.Event) 
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mqbridge-demo-")))
-        broker = EmbeddedBroker(progress=lambda line: console.print(f"  {line}", markup=False), **java_places())
+        broker = EmbeddedBroker(progress=lambda line: console.print(f"  {line}", markup=False), **places())
         try:
             await stack.enter_async_context(broker)
         except EmbeddedBrokerError as error:
