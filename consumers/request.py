@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from activemq.message import HEADER_PREFIX, PATH_PREFIX, RequestMessage
+from consumers.answer import max_reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +86,11 @@ class Request:
         """The W3C trace context: ``traceparent`` and, if there is one, ``tracestate``."""
         found = {name: self.message.text(name) for name in ("traceparent", "tracestate")}
         return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def max_reply(self) -> int:
+        """How many bytes the body of the reply may have; more becomes `bad-reply`."""
+        return max_reply(self.message)
 
     def remaining(self) -> float | None:
         """Return the seconds left until nobody waits any more, by the broker's clock; None: no deadline."""

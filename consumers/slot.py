@@ -6,31 +6,30 @@ import asyncio
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
-from activemq.errors import ActiveMQError, MessageError, ServerError
+from activemq.errors import (
+    ActiveMQError,
+    BufferFullError,
+    ConnectionLostError,
+    MessageError,
+    ProtocolError,
+    ServerError,
+)
 from activemq.message import RequestMessage, encode_reply
-from consumers.handler import InvalidBodyError
-from consumers.reply import Reply
+from consumers.answer import call_of, deadline_of, encode_answer, replies_to, timings
+from consumers.reply import BadReplyError, RefusedError, Reply
 from consumers.request import Request
 
 if TYPE_CHECKING:
     from activemq import Client, Frame, Subscription
+    from consumers.counts import Counts
     from consumers.handler import Handler
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class Counts:
-    """What the slots of a worker have done."""
-
-    replied: int = 0
-    failed: int = 0
-    expired: int = 0  # picked up after the deadline: not run
-    unwanted: int = 0  # the requester was gone when its reply came
-    returned: int = 0  # the connection died before the acknowledgement: the broker hands it to another
+_PAUSE: Final = 0.1  # seconds between two attempts to write to a broker that does not read
 
 
 class Slot:
@@ -59,7 +58,7 @@ class Slot:
         """
         self._draining = True
         if not self.busy:
-            self._client.unsubscribe(self.subscription)
+            self._leave()
             self._wake()
 
     async def run(self) -> None:
@@ -76,7 +75,11 @@ class Slot:
                 await self._serve(frame, generation)
             finally:
                 self.busy = False
-        self._client.unsubscribe(self.subscription)
+        self._leave()
+
+    def _leave(self) -> None:
+        with suppress(ActiveMQError):  # a connection that is closing takes its subscriptions along
+            self._client.unsubscribe(self.subscription)
 
     def _on_message(self, frame: Frame) -> None:
         self._inbox.append((frame, self._client.generation))
@@ -89,86 +92,78 @@ class Slot:
     async def _serve(self, frame: Frame, generation: int) -> None:
         message = RequestMessage(frame)
         if generation == self._client.generation:
-            data = await self._work(message)
+            try:
+                data = await self._work(message)
+            except ProtocolError as error:  # a header that the reply needs: nobody can be told
+                self._counts.failed += 1
+                log.error("call %s: cannot be read, and is dropped: %s", call_of(message), error)  # noqa: TRY400 - the message is at fault
+                data = None
             if data is not None and not await self._send(data, message, generation):
                 return
-        if not self._client.ack(frame, generation):
+        if not await self._acknowledge(frame, generation):
             self._counts.returned += 1
-            log.warning("call %s: the connection died meanwhile; another worker has it", message.correlation_id)
+            log.warning("call %s: the connection died meanwhile; another worker has it", call_of(message))
 
     async def _work(self, message: RequestMessage) -> bytes | None:
         """Run the handler; return the frame to send, or None if nobody waits for one."""
         picked_up = self._client.clock.now_ms()
         try:
-            deadline = message.deadline_ms
+            deadline = deadline_of(message)
         except MessageError as error:
-            log.error("call %s: %s", message.correlation_id, error)  # noqa: TRY400 - the message is at fault, not we
-            return self._encode(message, Reply(), problem="worker-failed")
+            self._counts.failed += 1
+            log.error("call %s: not run: %s", call_of(message), error)  # noqa: TRY400 - the message is at fault
+            return self._encode(message, "worker-failed") if replies_to(message) else None
         if deadline is not None and picked_up >= deadline:
             self._counts.expired += 1
-            log.info(
-                "call %s: picked up %d ms after its deadline, not run", message.correlation_id, picked_up - deadline
-            )
+            log.info("call %s: picked up %d ms after its deadline, not run", call_of(message), picked_up - deadline)
             return None
         started = time.perf_counter()
-        problem = None
-        try:
-            reply = await self._handler(Request(message, self._client.clock))
-        except InvalidBodyError as error:
-            reply = error.reply
-        except Exception:
-            self._counts.failed += 1
-            log.exception("call %s: the handler failed", message.correlation_id)
-            reply, problem = Reply(), "worker-failed"
-        if message.reply_to is None:
+        outcome = await self._run(message)
+        if not replies_to(message):
             return None
-        return self._encode(message, reply, problem, self._timings(message, picked_up, started))
+        return self._encode(message, outcome, timings(message, self._name, picked_up, time.perf_counter() - started))
 
-    def _timings(self, message: RequestMessage, picked_up: int, started: float) -> list[tuple[str, str]]:
-        """Return the optional properties; a requester that is no bridge is not bothered with them."""
-        end, budget = message.text("deadline_ms"), message.text("budget_ms")
-        if end is None or budget is None or not budget.isdigit():
-            return []
-        queued = max(picked_up - (int(end) - int(budget)), 0)
-        worked = (time.perf_counter() - started) * 1_000
-        return [("worker", self._name), ("queue_ms", str(queued)), ("work_ms", f"{worked:.2f}")]
+    async def _run(self, message: RequestMessage) -> Reply | str:
+        """Return the handler's reply, or the name of the problem that it ended with.
+
+        Whatever a handler raises is its own failure, and the worker goes on: also the SystemExit of some library, and
+        a cancellation that nobody asked for. Only a KeyboardInterrupt is the operator's.
+        """
+        try:
+            return Reply.of(await self._handler(Request(message, self._client.clock)))
+        except RefusedError as error:
+            return error.reply
+        except BadReplyError as error:
+            return self._bad_reply(message, error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is we who are cancelled
+            self._counts.failed += 1
+            log.exception("call %s: the handler failed", call_of(message))
+            return "worker-failed"
+
+    def _bad_reply(self, message: RequestMessage, error: BadReplyError) -> str:
+        self._counts.failed += 1
+        log.error("call %s: the reply cannot be sent: %s", call_of(message), error)
+        return "bad-reply"
 
     def _encode(
-        self,
-        message: RequestMessage,
-        reply: Reply,
-        problem: str | None = None,
-        properties: list[tuple[str, str]] | None = None,
-    ) -> bytes | None:
-        """Encode the reply; one that cannot be sent becomes the word that it cannot."""
-        if message.reply_to is None:
-            return None
-        receipt = self._next_receipt()
-        try:
-            self._check_size(message, reply)
-            return encode_reply(
-                message,
-                receipt=receipt,
-                status=reply.status,
-                content_type=reply.content_type,
-                headers=reply.headers.items(),
-                body=b"" if problem else reply.body,
-                problem=problem,
-                properties=properties or (),
-            )
-        except MessageError as error:
-            self._counts.failed += 1
-            log.error("call %s: the reply cannot be sent: %s", message.correlation_id, error)  # noqa: TRY400
-            return encode_reply(message, receipt=receipt, problem="bad-reply", properties=properties or ())
-
-    @staticmethod
-    def _check_size(message: RequestMessage, reply: Reply) -> None:
-        limit = message.number("max_reply")
-        if limit is not None and len(reply.body) > limit:
-            raise MessageError("body", f"is {len(reply.body)} bytes, over the route's limit of {limit}")
-
-    def _next_receipt(self) -> str:
+        self, message: RequestMessage, outcome: Reply | str, properties: list[tuple[str, str]] | None = None
+    ) -> bytes:
+        """Return the frame for a reply or a problem; a reply that cannot be sent becomes the word that it cannot."""
         self._receipts += 1
+        receipt = self._receipt()
+        if not isinstance(outcome, str):
+            try:
+                return encode_answer(message, outcome, receipt, properties or ())
+            except BadReplyError as error:
+                outcome = self._bad_reply(message, error)
+        return encode_reply(message, receipt=receipt, problem=outcome, properties=properties or ())
+
+    def _receipt(self) -> str:
         return f"{self.subscription.id}-{self._receipts}"
 
     async def _send(self, data: bytes, message: RequestMessage, generation: int) -> bool:
@@ -177,26 +172,42 @@ class Slot:
         There is no bound in time: without the receipt there must be no ACK, and a dead broker shows in the
         heart-beats.
         """
-        if generation != self._client.generation:
-            self._counts.returned += 1
-            log.warning("call %s: its connection is gone; the reply is dropped", message.correlation_id)
-            return False
-        confirmed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        receipt = f"{self.subscription.id}-{self._receipts}"
+        receipt = self._receipt()
+        error: Exception | None
         try:
-            self._client.publish(data, receipt, lambda _, error: confirmed.set_result(error))
-            error = await confirmed
+            error = await self._publish(data, receipt, generation)
         except ActiveMQError as not_sent:
             error = not_sent
         finally:
             self._client.forget_receipt(receipt)
         if isinstance(error, ServerError):  # the reply destination died with its requester: nobody to tell
             self._counts.unwanted += 1
-            log.info("call %s: the reply was refused: %s", message.correlation_id, error.message)
+            log.info("call %s: the reply was refused: %s", call_of(message), error.message)
         elif error is not None:
             self._counts.returned += 1
-            log.warning("call %s: the reply did not get through (%s)", message.correlation_id, error)
+            log.warning("call %s: the reply did not get through (%s)", call_of(message), error)
             return False
         else:
             self._counts.replied += 1
         return True
+
+    async def _publish(self, data: bytes, receipt: str, generation: int) -> Exception | None:
+        confirmed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        while generation == self._client.generation:
+            try:
+                self._client.publish(data, receipt, lambda _, error: confirmed.set_result(error))
+            except BufferFullError:
+                await asyncio.sleep(_PAUSE)
+            else:
+                return await confirmed
+        raise ConnectionLostError("its connection is gone")
+
+    async def _acknowledge(self, frame: Frame, generation: int) -> bool:
+        """Acknowledge, whatever it takes: a slot with an unacknowledged message gets no other."""
+        while True:
+            try:
+                return self._client.ack(frame, generation)
+            except BufferFullError:
+                await asyncio.sleep(_PAUSE)
+            except ActiveMQError:  # it is closing
+                return False

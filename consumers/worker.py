@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
+from activemq.brokers.profile import QUEUE_NAME
+from consumers.counts import Counts
 from consumers.handler import Handler, make_handler
-from consumers.slot import Counts, Slot
+from consumers.slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +73,8 @@ class Worker:
         self._handlers[queue] = handler
 
     def _check_new(self, queue: str) -> None:
+        if not QUEUE_NAME.fullmatch(queue):
+            raise ValueError(f"queue {queue!r}: must be 1 to 128 letters, digits and . _ -")
         if queue in self.queues:
             raise ValueError(f"queue {queue!r} has a handler already")
 
@@ -88,22 +92,37 @@ class Worker:
         """
         if not self.queues:
             raise ValueError("this worker has no handler")
-        with ThreadPoolExecutor(concurrency * len(self.queues), thread_name_prefix=self.name) as executor:
+        executor = ThreadPoolExecutor(concurrency * len(self.queues), thread_name_prefix=self.name)
+        try:
             handlers = {queue: make_handler(function, executor) for queue, function in self._functions.items()}
             handlers |= self._handlers
             async with self._lifespan():
-                slots = [
-                    Slot(client, queue, handler, self.name, self.counts)
-                    for queue, handler in handlers.items()
-                    for _ in range(concurrency)
-                ]
-                tasks = [asyncio.create_task(slot.run(), name=f"slot {slot.subscription.id}") for slot in slots]
-                try:
-                    async with client:
-                        await self._serve(client, slots, tasks, stop, on_ready)
-                finally:
-                    for task in tasks:
-                        task.cancel()
+                await self._run(client, handlers, concurrency, stop, on_ready)
+        finally:
+            # Drained, nothing runs any more; cancelled, a thread may, and waiting for it here would stop the loop.
+            executor.shutdown(wait=False)
+
+    async def _run(
+        self,
+        client: Client,
+        handlers: dict[str, Handler],
+        concurrency: int,
+        stop: asyncio.Event,
+        on_ready: Callable[[], None],
+    ) -> None:
+        slots = [
+            Slot(client, queue, handler, self.name, self.counts)
+            for queue, handler in handlers.items()
+            for _ in range(concurrency)
+        ]
+        tasks = [asyncio.create_task(slot.run(), name=f"slot {slot.subscription.id}") for slot in slots]
+        try:
+            async with client:
+                await self._serve(client, slots, tasks, stop, on_ready)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @staticmethod
     async def _serve(
