@@ -28,6 +28,7 @@ _TEXTUAL: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CHARSET: Final = re.compile(r"\bcharset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)  # RFC 9110, 5.6.2: what a header's name may be
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -219,7 +220,10 @@ def encode_reply(
     fields = [("problem", problem)] if problem else [("http_status", str(status))]
     if content_type is not None:
         fields.append(("content_type", content_type))
-    fields += [(property_of(name), value) for name, value in headers]
+    for name, value in headers:
+        if not _TOKEN.fullmatch(name):  # a LF in it would be a STOMP header of its own
+            raise MessageError(name[:80], "is not the name of a header")
+        fields.append((property_of(name), value))
     for name, value in fields:
         _check_property(name, value)
     text = is_text(content_type, body)
