@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from activemq import RequestEncoder
-from activemq.errors import ServerError
+from activemq.errors import RemoteProtocolError, ServerError
 from bridge.exchange import End, Exchange, Refused
 
 if TYPE_CHECKING:
@@ -87,7 +87,11 @@ class Link:
         self.client.forget_receipt(held.correlation_id)
 
     def _on_reply(self, frame: Frame) -> None:
-        self._exchange.reply(frame.get("correlation-id") or "", frame)
+        try:
+            correlation_id = frame.get("correlation-id")
+        except RemoteProtocolError:  # an undefined escape: nobody's, and no reason to lose what all calls share
+            correlation_id = None
+        self._exchange.reply(correlation_id or "", frame)
 
     def _on_receipt(self, correlation_id: str, error: Exception | None) -> None:
         if error is None:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import MessageError
+from activemq.errors import MessageError, RemoteProtocolError
 from activemq.message import MAX_PROPERTY, ReplyMessage, is_text, property_size
 from bridge.problems import Problem, Ran
 
@@ -26,7 +26,12 @@ Headers = list[tuple[bytes, bytes]]
 
 _WAIT: Final = re.compile(r"wait\s*=\s*(\"?)([0-9]{1,9})\1", re.IGNORECASE)
 _URGENCY: Final = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?:;[^,]*)?(?=,|$)")
-_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+# A preference and its parameters; a comma within quotes is not the end of it.
+_PREFERENCE: Final = re.compile(r"(?:[^,\"]|\"(?:[^\"\\]|\\.)*\"?)+")
+# W3C Trace Context, 3.2: version 00 ends with the flags, a later one may go on. How far is bounded here: whatever goes
+# into a message header has to be.
+_TRACE_IDS: Final = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+_TRACEPARENT: Final = re.compile(rb"00%b|(?!00|ff)[0-9a-f]{2}%b(?:-[!-~]{0,256})?" % (_TRACE_IDS, _TRACE_IDS))
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _KEY: Final = re.compile(rb"[!#-\[\]-~]{1,255}|\"[!#-\[\]-~]{1,255}\"")
@@ -252,7 +257,7 @@ def preferences(values: list[bytes]) -> Preferences:
     wait: int | None = None
     respond_async = False
     seen: set[str] = set()
-    for part in b",".join(values).decode("latin-1").split(","):
+    for part in _PREFERENCE.findall(b",".join(values).decode("latin-1")):
         preference = part.partition(";")[0].strip()
         name = preference.partition("=")[0].strip().lower()
         if name in seen:
@@ -331,6 +336,8 @@ def answer_of(frame: Frame, route: ServedRoute) -> Answer:
         return Answer(reply.status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
     except MessageError as error:
         raise _bad_reply(str(error)) from None
+    except RemoteProtocolError:
+        raise _bad_reply("a header holds an undefined escape") from None
 
 
 def _bad_reply(reason: str) -> Problem:
