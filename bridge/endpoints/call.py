@@ -133,13 +133,14 @@ class Call:
         except Problem as no_route:
             problem = no_route  # but framing comes first
         self.head = head = translate.read_head(scope["headers"], route.passes if route else {})
-        self.unread = head.chunked or (head.content_length or 0) > 0
+        self.unread = _has_body(head, scope)
         if route is None or problem is not None:
             raise problem or Problem("no-route", "no route has this path")
         if endpoint.rules.guarded:
             translate.check_open_bridge(head)
         target = translate.target_of(raw_path, scope["query_string"])
         properties = translate.properties_of(head, target, method, parameters)
+        properties += translate.trace_of(head, endpoint.exchange.new_id())
         if head.content_length is not None and head.content_length > route.settings.max_body:
             raise _too_large(route.settings.max_body)
         translate.check_media_type(head, route)
@@ -162,9 +163,10 @@ class Call:
                 timeout = min(timeout, float(preferences.wait))
             now = endpoint.loop.time()
             deadline = self.started + timeout
+            if now >= deadline:
+                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
-            properties += translate.trace_of(head, endpoint.exchange.new_id())
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
             )
@@ -212,7 +214,7 @@ class Call:
         headers.append((b"correlation-id", self.correlation_id.encode()))
         headers.append((b"server-timing", self._timing(answer.queue_ms, answer.work_ms)))
         if self.wait is not None:
-            headers.append((b"preference-applied", b"wait=%d" % self.wait))
+            headers.append(self._applied(self.wait))
         self.answering = True
         size = len(answer.body)
         admission = self.endpoint.admission
@@ -221,6 +223,10 @@ class Call:
             await respond(self.send, answer.status, headers, answer.body)
         finally:
             admission.release(size)
+
+    @staticmethod
+    def _applied(wait: int) -> tuple[bytes, bytes]:
+        return b"preference-applied", b"wait=%d" % wait
 
     def _timing(self, queue_ms: float | None = None, work_ms: float | None = None) -> bytes:
         value = b"bridge;dur=%.2f" % ((self.endpoint.loop.time() - self.started) * 1_000)
@@ -243,6 +249,8 @@ class Call:
             (b"server-timing", self._timing()),
             *problem.headers,
         ]
+        if self.wait is not None:
+            headers.append(self._applied(self.wait))
         if self._must_close(problem):
             headers.append((b"connection", b"close"))
         await respond(self.send, problem.row.status, headers, body)
@@ -250,8 +258,8 @@ class Call:
     def _must_close(self, problem: Problem) -> bool:
         if self.scope.get("http_version", "1.1").startswith("2"):
             return False  # RFC 9113, 8.2.2: no such header there; the stream ends, the connection need not
-        if problem.name == "draining" or self.head is None:
-            return True
+        if problem.name in ("draining", "body-timeout") or self.head is None:
+            return True  # RFC 9110, 15.5.9 for the body that did not come
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
 
 
@@ -310,6 +318,13 @@ class _Reading:
     def _reserve(self, size: int) -> None:
         self._call.endpoint.admission.reserve(size)
         self._reserved += size
+
+
+def _has_body(head: Head, scope: Scope) -> bool:
+    """Say whether a body may come. HTTP/2 needs neither header for one (RFC 9113, 8.1.1)."""
+    if head.content_length is not None:
+        return head.content_length > 0
+    return head.chunked or scope.get("http_version") == "2"
 
 
 def _too_large(limit: int) -> Problem:
