@@ -1,7 +1,7 @@
 """What this version reads but does not act upon yet.
 
-Refused where ignoring it would be a lie (a caller that is not authenticated, a body that is not
-validated); a note where it only does nothing. A part that gets built loses its lines here.
+Refused where ignoring it would be a lie (a caller that is not authenticated); a note where it only
+does nothing. A part that gets built loses its lines here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,7 @@ from .models import Document, Route, Section
 
 _REASON = "not built in this version: "
 
-_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"store": ("url", "retention"), "admin": ("key_sha256",), "cors": ("origins",)}
-)
+_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({"store": ("url", "retention"), "cors": ("origins",)})
 _NOTHING = "does nothing in this version"
 _NO_JOBS = "asks for jobs, which this version has not: every call is answered 503 store-unavailable"
 # What each comes to, and the values that this version does fulfil besides the default.
@@ -42,8 +40,6 @@ def refusals(document: Document) -> Iterator[Finding]:
     if document.server.client_ca is not None:
         asked.append((("server", "client_ca"), "authentication by client certificate"))
     for index, route in enumerate(document.routes):
-        if route.schema_:
-            asked.append((("route", index, "schema"), "bodies checked by a JSON Schema"))
         if route.stream:
             asked.append((("route", index, "stream"), "streams of events or chunks"))
     for at, what in asked:
