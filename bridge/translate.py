@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from activemq.errors import MessageError, RemoteProtocolError
-from activemq.message import MAX_PROPERTY, ReplyMessage, is_text, property_size
+from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text, property_size
 from bridge.problems import Problem, Ran
 
 if TYPE_CHECKING:
@@ -229,16 +229,20 @@ def _text(name: str, value: bytes) -> str:
     except UnicodeDecodeError:
         text = value.decode("latin-1")  # RFC 9110, 5.5: obs-text
     if _CONTROLS.search(text) is not None:
-        raise invalid(name, "holds a control character")
+        raise invalid(_header_of(name), "holds a control character")
     return _bounded(name, text)
 
 
 def _bounded(name: str, text: str) -> str:
     if len(text) > _SURELY_SHORT and property_size(text) > MAX_PROPERTY:
-        raise Problem(
-            "headers-too-large", f"{name} is too long for a message header", extra={"limit_bytes": MAX_PROPERTY}
-        )
+        detail = f"{_header_of(name)} is too long for a message header"
+        raise Problem("headers-too-large", detail, extra={"limit_bytes": MAX_PROPERTY})
     return text
+
+
+def _header_of(name: str) -> str:
+    """Return the header that a property carries, as its sender knows it."""
+    return name.removeprefix(HEADER_PREFIX).replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
