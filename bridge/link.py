@@ -10,14 +10,21 @@ from activemq.errors import RemoteProtocolError, ServerError
 from bridge.exchange import End, Exchange, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from activemq import Client, Frame
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
+    from bridge.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
 
+# "ask": what is over within a moment need not tell, so that short jobs cost nothing more.
+_STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
+    "never": [],
+    "ask": [("reply_kinds", "started"), ("started_after_ms", "50")],
+    "always": [("reply_kinds", "started")],
+}
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
 
 
@@ -27,9 +34,10 @@ class Link:
     Held calls and their temporary reply destination share one connection: when it dies, so do the replies.
     """
 
-    def __init__(self, client: Client, exchange: Exchange[Frame]) -> None:
+    def __init__(self, client: Client, exchange: Exchange[Frame], withdrawals: Withdrawals) -> None:
         self.client = client
         self._exchange = exchange
+        self._withdrawals = withdrawals
         client.subscribe(lambda profile: profile.replies(REPLIES), self._on_reply, name=REPLIES)
         client.listen(lambda: None, self._on_lost)
 
@@ -46,6 +54,7 @@ class Link:
                 ("max_attempts", str(settings.max_attempts)),
                 ("redeliver", "true" if settings.redeliver else "false"),
                 ("max_reply", str(settings.max_reply)),
+                *_STARTED[settings.started],
             ],
         )
 
@@ -90,8 +99,25 @@ class Link:
         try:
             correlation_id = frame.get("correlation-id")
         except RemoteProtocolError:  # an undefined escape: nobody's, and no reason to lose what all calls share
-            correlation_id = None
-        self._exchange.reply(correlation_id or "", frame)
+            self._exchange.counts.stray_replies += 1
+            return
+        kind = frame.raw("reply_kind")
+        if kind is None or kind == "final":
+            self._on_final(correlation_id or "", frame)
+        elif kind == "started" and not self._exchange.began(correlation_id or "", _attempt(frame)):
+            # A worker that missed the first word, since it was not there yet.
+            self._withdrawals.withdraw(correlation_id or "")
+
+    def _on_final(self, correlation_id: str, frame: Frame) -> None:
+        begun = self._exchange.attempt_of(correlation_id)
+        if begun > 1 and _attempt(frame) < begun:  # of a worker that was given up
+            self._exchange.counts.stray_replies += 1
+        else:
+            self._exchange.reply(correlation_id, frame)
+
+    def withdraw(self, held: Held[Frame]) -> None:
+        """Tell workers that a call is over."""
+        self._withdrawals.withdraw(held.correlation_id)
 
     def _on_receipt(self, correlation_id: str, error: Exception | None) -> None:
         if error is None:
@@ -106,3 +132,8 @@ class Link:
         ended = self._exchange.end_all(End.BROKER_LOST)
         if ended:
             log.warning("%d held calls were told that the broker is gone (%s)", ended, error)
+
+
+def _attempt(frame: Frame) -> int:
+    value = frame.raw("attempt") or "1"
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 1

@@ -33,6 +33,7 @@ def make_handler(function: Function, executor: Executor) -> Handler:
         call = make_call(function)
 
         async def run(request: Request) -> Reply:
+            request.interruptible = False
             return await asyncio.get_running_loop().run_in_executor(executor, call, request)
 
         return run

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from activemq.brokers.profile import QUEUE_NAME
 from consumers.counts import Counts
 from consumers.handler import Handler, make_handler
+from consumers.policies import Policies
 from consumers.slot import Slot
 
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ class Worker:
         stop: asyncio.Event,
         on_ready: Callable[[], None],
     ) -> None:
+        policies = Policies.of(client, self.name)
         slots = [
-            Slot(client, queue, handler, self.name, self.counts)
+            Slot(client, queue, handler, self.name, self.counts, policies)
             for queue, handler in handlers.items()
             for _ in range(concurrency)
         ]
