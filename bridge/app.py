@@ -29,7 +29,12 @@ class Bridge:
         self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
         self._client: Client | None = None
         self._call: CallEndpoint | None = None
-        self._pages = make_pages(self.exchange.new_id, lambda: self.ready)
+        self._pages = make_pages(
+            self.exchange.new_id,
+            lambda: self.ready,
+            guarded=not settings.server.allow_anonymous,
+            public_url=settings.server.public_url,
+        )
 
     @property
     def ready(self) -> bool:
