@@ -31,7 +31,12 @@ class Bridge:
         self._client: Client | None = None
         self._side: Client | None = None  # for what is not part of a held call's way
         self._call: CallEndpoint | None = None
-        self._pages = make_pages(self.exchange.new_id, lambda: self.ready)
+        self._pages = make_pages(
+            self.exchange.new_id,
+            lambda: self.ready,
+            guarded=not settings.server.allow_anonymous,
+            public_url=settings.server.public_url,
+        )
 
     @property
     def ready(self) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from consumers.reply import RefusedError, Reply
 from consumers.request import Request
@@ -71,14 +71,18 @@ def is_async(function: Function) -> bool:
 
 
 def _argument(function: Function) -> Callable[[Request], Any]:
-    wanted = _annotation(function, _parameter(function))
+    parameter = _parameter(function)
+    wanted = _annotation(function, parameter)
     if wanted is Request or wanted is Any:
         return lambda request: request
     if wanted is bytes:
         return lambda request: request.body
     if wanted is str:
         return _text
-    return partial(_validated, TypeAdapter(wanted))
+    try:
+        return partial(_validated, TypeAdapter(wanted))
+    except PydanticUserError as error:
+        raise TypeError(f"{_name(function)}: {parameter.name!r} cannot be read from JSON: {error.message}") from error
 
 
 def _parameter(function: Function) -> inspect.Parameter:

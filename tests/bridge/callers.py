@@ -111,6 +111,11 @@ class Caller:
                 response.body = await self._body(response)
         return response
 
+    async def raw_until(self, end: bytes) -> bytes:
+        """Read what comes up to ``end``; return it without."""
+        async with asyncio.timeout(PATIENCE):
+            return (await self._reader.readuntil(end)).removesuffix(end)
+
     async def _head(self) -> tuple[int, Headers]:
         head = await self._reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]
