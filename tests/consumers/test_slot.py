@@ -12,6 +12,7 @@ from activemq.errors import BufferFullError, NotConnectedError, ServerError
 from consumers import Reply
 from consumers.counts import Counts
 from consumers.reply import BadReplyError, RefusedError
+from consumers.policies import Policies
 from consumers.slot import Slot
 from tests.consumers.harness import PATIENCE, until
 
@@ -69,7 +70,7 @@ async def answer(request):
 @asynccontextmanager
 async def slot_with(handler=answer):
     client = StubClient()
-    slot = Slot(client, "q", handler, "worker", Counts())
+    slot = Slot(client, "q", handler, "worker", Counts(), Policies.of(client, "worker"))
     task = asyncio.create_task(slot.run())
     try:
         yield client, slot, task
