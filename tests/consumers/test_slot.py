@@ -11,8 +11,8 @@ from activemq import Clock, Frame
 from activemq.errors import BufferFullError, NotConnectedError, ServerError
 from consumers import Reply
 from consumers.counts import Counts
-from consumers.reply import BadReplyError, RefusedError
 from consumers.policies import Policies
+from consumers.reply import BadReplyError, RefusedError
 from consumers.slot import Slot
 from tests.consumers.harness import PATIENCE, until
 
