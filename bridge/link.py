@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from activemq import RequestEncoder
@@ -25,6 +26,7 @@ _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
     "ask": [("reply_kinds", "started"), ("started_after_ms", "50")],
     "always": [("reply_kinds", "started")],
 }
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
 
 
@@ -104,13 +106,21 @@ class Link:
         kind = frame.raw("reply_kind")
         if kind is None or kind == "final":
             self._on_final(correlation_id or "", frame)
-        elif kind == "started" and not self._exchange.began(correlation_id or "", _attempt(frame)):
-            # A worker that missed the first word, since it was not there yet.
-            self._withdrawals.withdraw(correlation_id or "")
+        elif kind == "started":
+            self._on_started(correlation_id or "", _attempt(frame) or 1)
+
+    def _on_started(self, correlation_id: str, attempt: int) -> None:
+        if self._exchange.began(correlation_id, attempt):
+            return
+        # A worker that missed the first word, since it was not there yet. What cannot be an id of ours is not repeated:
+        # it would go into a header, and to all workers.
+        if _ID.fullmatch(correlation_id):
+            self._withdrawals.withdraw(correlation_id)
 
     def _on_final(self, correlation_id: str, frame: Frame) -> None:
         begun = self._exchange.attempt_of(correlation_id)
-        if begun > 1 and _attempt(frame) < begun:  # of a worker that was given up
+        # A plain worker need not say which attempt it was.
+        if begun > 1 and (_attempt(frame) or begun) < begun:  # of a worker that was given up
             self._exchange.counts.stray_replies += 1
         else:
             self._exchange.reply(correlation_id, frame)
@@ -134,6 +144,9 @@ class Link:
             log.warning("%d held calls were told that the broker is gone (%s)", ended, error)
 
 
-def _attempt(frame: Frame) -> int:
-    value = frame.raw("attempt") or "1"
+def _attempt(frame: Frame) -> int | None:
+    """Return which attempt a reply is of; None if it does not say, 1 if what it says is no number."""
+    value = frame.raw("attempt")
+    if value is None:
+        return None
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 1
