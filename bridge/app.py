@@ -13,6 +13,7 @@ from bridge.exchange import Exchange
 from bridge.link import Link
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
+from bridge.withdrawal import Withdrawals
 
 if TYPE_CHECKING:
     from bridge.asgi import Receive, Scope, Send
@@ -28,8 +29,14 @@ class Bridge:
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
         self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
         self._client: Client | None = None
+        self._side: Client | None = None  # for what is not part of a held call's way
         self._call: CallEndpoint | None = None
-        self._pages = make_pages(self.exchange.new_id, lambda: self.ready)
+        self._pages = make_pages(
+            self.exchange.new_id,
+            lambda: self.ready,
+            guarded=not settings.server.allow_anonymous,
+            public_url=settings.server.public_url,
+        )
 
     @property
     def ready(self) -> bool:
@@ -49,7 +56,8 @@ class Bridge:
             return
         settings = self.settings
         self._client = client = make_client(settings.broker)
-        link = Link(client, self.exchange)
+        self._side = make_client(settings.broker)
+        link = Link(client, self.exchange, Withdrawals(self._side))
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
@@ -60,12 +68,14 @@ class Bridge:
         self._call = CallEndpoint(rules, router, self.exchange, self.admission, link)
         self.wheel.start()
         await client.start()
+        await self._side.start()
 
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
-        if client is not None:
+        if client is not None and self._side is not None:
             await client.stop()
+            await self._side.stop()
             self.wheel.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

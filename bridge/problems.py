@@ -28,7 +28,7 @@ class Row:
 TABLE: Final[Mapping[str, Row]] = {
     "invalid-request": Row(400, "The request is malformed", "no", "Correct the field that `field` names."),
     "forbidden": Row(403, "Not allowed", "no", "This bridge is open to programs on its own machine only."),
-    "no-route": Row(404, "No such route", "no", "Check the path; /openapi.json lists what there is."),
+    "no-route": Row(404, "No such route", "no", "Check the path; it is matched as it comes, letter by letter."),
     "method-not-allowed": Row(405, "Method not allowed", "no", "Use one of the methods in `Allow`."),
     "body-timeout": Row(408, "The body did not come in time", "no", "Send the whole body without pausing."),
     "body-too-large": Row(413, "The body is too large", "no", "Send at most `limit_bytes` bytes."),

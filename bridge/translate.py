@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from activemq.errors import MessageError, RemoteProtocolError
-from activemq.message import MAX_PROPERTY, ReplyMessage, is_text, property_size
+from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text, property_size
 from bridge.problems import Problem, Ran
 
 if TYPE_CHECKING:
@@ -229,16 +229,20 @@ def _text(name: str, value: bytes) -> str:
     except UnicodeDecodeError:
         text = value.decode("latin-1")  # RFC 9110, 5.5: obs-text
     if _CONTROLS.search(text) is not None:
-        raise invalid(name, "holds a control character")
+        raise invalid(_header_of(name), "holds a control character")
     return _bounded(name, text)
 
 
 def _bounded(name: str, text: str) -> str:
     if len(text) > _SURELY_SHORT and property_size(text) > MAX_PROPERTY:
-        raise Problem(
-            "headers-too-large", f"{name} is too long for a message header", extra={"limit_bytes": MAX_PROPERTY}
-        )
+        detail = f"{_header_of(name)} is too long for a message header"
+        raise Problem("headers-too-large", detail, extra={"limit_bytes": MAX_PROPERTY})
     return text
+
+
+def _header_of(name: str) -> str:
+    """Return the header that a property carries, as its sender knows it."""
+    return name.removeprefix(HEADER_PREFIX).replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +324,7 @@ def answer_of(frame: Frame, route: ServedRoute) -> Answer:
         reply = ReplyMessage(frame)
         problem = reply.problem
         if problem is not None:
-            raise _worker_problem(problem)
+            raise _worker_problem(problem, reply)
         headers: Headers = []
         body = reply.body
         if reply.status in _NO_BODY:
@@ -352,6 +356,8 @@ _WORKER_PROBLEMS: Final[Mapping[str, tuple[Ran, str]]] = {
 }
 
 
-def _worker_problem(name: str) -> Problem:
+def _worker_problem(name: str, reply: ReplyMessage) -> Problem:
     ran, detail = _WORKER_PROBLEMS[name]
-    return Problem(name, detail, ran)
+    attempts = reply.property("attempt") or ""
+    is_number = attempts.isascii() and attempts.isdigit() and len(attempts) < 10
+    return Problem(name, detail, ran, {"attempts": int(attempts)} if name == "poisoned" and is_number else {})

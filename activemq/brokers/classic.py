@@ -32,6 +32,9 @@ class Classic:
         # Real temporary destinations, made at first mention and purged with the connection that named them.
         return f"/temp-queue/{name}"
 
+    def topic(self, name: str) -> str:
+        return f"/topic/{name}"
+
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:  # noqa: ARG002 - other brokers want the TTL
         return "expires", str(deadline_ms)
 

@@ -44,6 +44,10 @@ class Profile(Protocol):
         """Return the ``reply-to`` header that leads to :meth:`replies` of the same name and connection."""
         ...
 
+    def topic(self, name: str) -> str:
+        """Return the destination of a topic, for SEND and SUBSCRIBE."""
+        ...
+
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:
         """Return the header that makes the broker forget a message at its deadline.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
@@ -114,9 +114,12 @@ class Call:
             held = await self._publish(route, properties)
             try:
                 outcome = await held.outcome
+            except asyncio.CancelledError:
+                self.endpoint.link.withdraw(held)
+                raise
             finally:
                 self._close(held)
-            await self._answer(outcome, route)
+            await self._answer(outcome, route, held)
         finally:
             admission.leave(route)
 
@@ -204,10 +207,12 @@ class Call:
 
     # -- after it
 
-    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute) -> None:
+    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
         if not isinstance(outcome, Frame):
+            if outcome in _WITHDRAWN:
+                self.endpoint.link.withdraw(held)
             if outcome is not End.CALLER_GONE:
-                raise _problem_of(outcome)
+                raise _problem_of(outcome, route, held)
             return
         answer = translate.answer_of(outcome, route)
         headers = answer.headers
@@ -340,11 +345,24 @@ def _not_sent(error: BaseException) -> BaseException:
     return error
 
 
-def _problem_of(outcome: End | Refused) -> Problem:
+# Ends that leave a message behind which nobody waits for.
+_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED)
+
+
+def _deadline(route: ServedRoute, held: Held[Frame]) -> Problem:
+    """Say how far the work had come. `queued` is certain where all workers tell when they begin."""
+    if held.attempt:
+        return Problem("deadline", "the worker did not finish in time", "yes", {"phase": "running"})
+    if route.settings.started == "always":
+        return Problem("deadline", "no worker took it in time", "no", {"phase": "queued"})
+    return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
+
+
+def _problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> Problem:
     if isinstance(outcome, Refused):
         return retry_later("queue-full", "the broker refused the message")
     if outcome is End.DEADLINE:
-        return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
+        return _deadline(route, held)
     if outcome is End.UNCONFIRMED:
         return retry_later("broker-unavailable", "the broker did not confirm the message in time", "maybe")
     return Problem("broker-lost", "the connection to the broker died while the call waited")

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bridge.problems import CONTENT_TYPE, TABLE, Problem
+from bridge.translate import check_open_bridge, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,28 +38,40 @@ _RAN = {
 }
 
 
-def make_pages(new_id: Callable[[], str], ready: Callable[[], bool]) -> Starlette:
-    """Return their application; ``new_id`` makes correlation ids, ``ready`` says if calls can be served."""
+def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded: bool, public_url: str) -> Starlette:
+    """Return their application.
 
-    async def live(_: Request) -> Response:
+    ``new_id`` makes correlation ids, ``ready`` says if calls can be served; ``guarded``: only this machine may look,
+    as only it may call (docs/http.md).
+    """
+
+    def check(request: Request) -> None:
+        if guarded:
+            check_open_bridge(read_head(request.headers.raw, {}))
+
+    async def live(request: Request) -> Response:
+        check(request)
         return JSONResponse({"live": True}, headers=_NO_STORE)
 
-    async def readiness(_: Request) -> Response:
+    async def readiness(request: Request) -> Response:
+        check(request)
         is_ready = ready()
         return JSONResponse({"ready": is_ready}, 200 if is_ready else 503, headers=_NO_STORE)
 
     async def problem_page(request: Request) -> Response:
+        check(request)
         name = request.path_params["name"]
         row = TABLE.get(name)
         if row is None:
-            return _answer(request, Problem("no-route", "there is no problem of this name"), new_id())
+            raise Problem("no-route", "there is no problem of this name")
         page = _PAGE.format(
             name=name, status=row.status, title=escape(row.title), meaning=escape(row.meaning), ran=_RAN[row.ran]
         )
         return HTMLResponse(page)
 
     async def refused(request: Request, error: Exception) -> Response:
-        return _answer(request, _problem_of(error), new_id())
+        problem = error if isinstance(error, Problem) else _problem_of(error)
+        return _answer(request, problem, new_id(), public_url)
 
     return Starlette(
         routes=[
@@ -66,7 +79,7 @@ def make_pages(new_id: Callable[[], str], ready: Callable[[], bool]) -> Starlett
             Route("/-/ready", readiness, methods=["GET"]),
             Route("/problems/{name}", problem_page, methods=["GET"]),
         ],
-        exception_handlers={404: refused, 405: refused},
+        exception_handlers={404: refused, 405: refused, Problem: refused},
     )
 
 
@@ -78,8 +91,8 @@ def _problem_of(error: Exception | HTTPException) -> Problem:
     return Problem("no-route", "the bridge has no such page")
 
 
-def _answer(request: Request, problem: Problem, correlation_id: str) -> Response:
-    body = problem.body(request.scope["raw_path"].decode("latin-1"), correlation_id)
+def _answer(request: Request, problem: Problem, correlation_id: str, public_url: str) -> Response:
+    body = problem.body(request.scope["raw_path"].decode("latin-1"), correlation_id, public_url)
     headers = {name.decode(): value.decode() for name, value in problem.headers}
     headers |= {"correlation-id": correlation_id, **_NO_STORE}
     return Response(body, problem.row.status, headers, media_type=CONTENT_TYPE)
