@@ -11,6 +11,8 @@ from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.pages import PREFIXES, make_pages
 from bridge.exchange import Exchange
 from bridge.link import Link
+from bridge.lookout import BEACON, Lookout
+from bridge.presence import Presence
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
 
@@ -26,8 +28,12 @@ class Bridge:
         self.settings = settings
         self.wheel = Wheel()
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
-        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
-        self._client: Client | None = None
+        self.presence = Presence((route.queue for route in settings.routes), BEACON)
+        self.router = Router(ServedRoute(route, self.presence[route.queue]) for route in settings.routes)
+        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory, self.presence.rate)
+        self._client: Client | None = None  # held calls and their replies
+        self._side_client: Client | None = None  # all else: see docs/messages.md, "Connections"
+        self._lookout: Lookout | None = None
         self._call: CallEndpoint | None = None
         self._pages = make_pages(
             self.exchange.new_id,
@@ -54,24 +60,31 @@ class Bridge:
             return
         settings = self.settings
         self._client = client = make_client(settings.broker)
+        self._side_client = side_client = make_client(settings.broker)
         link = Link(client, self.exchange)
+        self._lookout = lookout = Lookout(client, side_client, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
             guarded=not settings.server.allow_anonymous,
         )
-        router = Router(ServedRoute(route) for route in settings.routes)
-        self._call = CallEndpoint(rules, router, self.exchange, self.admission, link)
+        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout)
         self.wheel.start()
+        lookout.start()
         await client.start()
+        await side_client.start()
 
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
-        if client is not None:
-            await client.stop()
-            self.wheel.stop()
+        side_client, self._side_client = self._side_client, None
+        if self._lookout is not None:
+            self._lookout.stop()
+        for one in (client, side_client):
+            if one is not None:
+                await one.stop()
+        self.wheel.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
