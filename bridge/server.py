@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.app import Bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hypercorn.config import Config as HypercornConfig
     from hypercorn.typing import Framework
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 4096  # 100, Hypercorn's default, stalls a burst of 5,000 connections for seconds [measured]
 KEEP_ALIVE: Final = 75.0  # seconds
 CLOSING: Final = 5.0  # seconds for connections to end once nothing is held
+MAX_HEAD: Final = 64 * 1024  # bytes
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BindError(Exception):
@@ -114,6 +116,7 @@ async def serve(
             await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             left = await _drain(bridge, settings.server.drain, hurry)
+            await bridge.stop()  # before the server: whatever is still held is told, and not cut without a word
             closing.set()
             await server
             return left
@@ -144,7 +147,7 @@ async def _drain(bridge: Bridge, timeout: float, hurry: asyncio.Event) -> int:
     drained.cancel()
     hurried.cancel()
     if bridge.admission.held:
-        log.error("%d calls were still held at the end and are cut", bridge.admission.held)
+        log.error("%d calls were still held at the end and are given up", bridge.admission.held)
     return bridge.admission.held
 
 
@@ -175,7 +178,7 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket],
 
     config = uvicorn.Config(
         bridge,
-        http="httptools",
+        http=_head_bounded(),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -195,6 +198,27 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket],
         await runner.serve(sockets=sockets)
     finally:
         stopper.cancel()
+
+
+def _head_bounded() -> type[asyncio.Protocol]:
+    """Return Uvicorn's protocol on httptools with a bound on a request's head: only that on h11 has one of its own."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - see _uvicorn
+
+    class HeadBounded(HttpToolsProtocol):
+        unfinished = 0  # bytes of a head that has not ended; those of its first segment count as one
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            scope: Mapping[str, object] | None = self.scope
+            if scope is None or "method" in scope:  # set when a head is complete
+                self.unfinished = 0
+            elif self.unfinished < MAX_HEAD:
+                self.unfinished += len(data) if self.unfinished else 1
+            elif not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    return HeadBounded
 
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
@@ -221,7 +245,7 @@ def _hypercorn_config(server: Server, sockets: list[socket.socket]) -> Hypercorn
     config.keep_alive_timeout = KEEP_ALIVE
     config.read_timeout = None  # it would cut held calls [measured]; bodies are timed by us
     config.graceful_timeout = CLOSING  # by then nothing is held
-    config.h11_max_incomplete_size = 64 * 1024
+    config.h11_max_incomplete_size = MAX_HEAD
     config.alpn_protocols = ["h2", "http/1.1"] if server.http2 else ["http/1.1"]
     if server.tls_certificate is not None:
         config.certfile, config.keyfile = str(server.tls_certificate), str(server.tls_key)

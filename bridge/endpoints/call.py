@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
@@ -125,9 +125,12 @@ class Call:
             held = await self._publish(route, properties)
             try:
                 outcome = await held.outcome
+            except asyncio.CancelledError:
+                self.endpoint.link.withdraw(held)
+                raise
             finally:
                 self._close(held, route)
-            await self._answer(outcome, route)
+            await self._answer(outcome, route, held)
         finally:
             admission.leave(route)
 
@@ -224,7 +227,7 @@ class Call:
         """End a call that nobody has come for in time. Once there was a worker it has its time like any other."""
         lookout = self.endpoint.lookout
         came = await lookout.first_worker(route.queue, route.settings.worker_wait)
-        if not came and await lookout.nobody(route.queue):
+        if not came and not held.attempt and await lookout.nobody(route.queue):
             held.end(End.NO_WORKER)
 
     def _close(self, held: Held[Frame], route: ServedRoute) -> None:
@@ -239,10 +242,12 @@ class Call:
 
     # -- after it
 
-    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute) -> None:
+    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
         if not isinstance(outcome, Frame):
+            if outcome in _WITHDRAWN:
+                self.endpoint.link.withdraw(held)
             if outcome is not End.CALLER_GONE:
-                raise problem_of(outcome, route)
+                raise problem_of(outcome, route, held)
             return
         route.answered += 1
         route.queue.pace.note()
@@ -375,3 +380,7 @@ def _not_sent(error: BaseException) -> BaseException:
     if isinstance(error, LocalProtocolError):
         return translate.invalid("headers", "hold what no message header can hold")
     return error
+
+
+# Ends that leave a message behind which nobody waits for.
+_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED, End.NO_WORKER)
