@@ -31,6 +31,7 @@ class End(enum.Enum):
     UNCONFIRMED = "the broker did not confirm the message in time"
     BROKER_LOST = "the connection to the broker died"
     CALLER_GONE = "the caller went away"
+    NO_WORKER = "nobody came to listen in time"
 
 
 @dataclass(frozen=True, slots=True)

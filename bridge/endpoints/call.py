@@ -15,14 +15,16 @@ from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.asgi import respond
-from bridge.exchange import End, Refused
+from bridge.endpoints.refusals import no_worker, problem_of, queue_full
+from bridge.exchange import End
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 
 if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
-    from bridge.exchange import Exchange, Held
+    from bridge.exchange import Exchange, Held, Refused
     from bridge.link import Link
+    from bridge.lookout import Lookout
     from bridge.routing import Router, ServedRoute
     from bridge.translate import Head
 
@@ -50,13 +52,20 @@ class CallEndpoint:
     """The ASGI application of all routes."""
 
     def __init__(
-        self, rules: Rules, router: Router, exchange: Exchange[Frame], admission: Admission, link: Link
+        self,
+        rules: Rules,
+        router: Router,
+        exchange: Exchange[Frame],
+        admission: Admission,
+        link: Link,
+        lookout: Lookout,
     ) -> None:
         self.rules = rules
         self.router = router
         self.exchange = exchange
         self.admission = admission
         self.link = link
+        self.lookout = lookout
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +91,7 @@ class Call:
         "answering",
         "correlation_id",
         "endpoint",
+        "first_worker",
         "head",
         "receive",
         "scope",
@@ -104,6 +114,7 @@ class Call:
         self.unread = False  # part of the body may still be on its way
         self.answering = False
         self.watcher: asyncio.Task[None] | None = None
+        self.first_worker: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
@@ -118,7 +129,7 @@ class Call:
                 self.endpoint.link.withdraw(held)
                 raise
             finally:
-                self._close(held)
+                self._close(held, route)
             await self._answer(outcome, route, held)
         finally:
             admission.leave(route)
@@ -170,9 +181,20 @@ class Call:
                 raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
+            queue = route.queue
+            nobody = False
+            if queue.listeners == 0:
+                nobody = await endpoint.lookout.nobody(queue)
+                if nobody and not settings.worker_wait:
+                    raise no_worker(route)
+                now = endpoint.loop.time()
+            if queue.unanswered >= settings.max_backlog:
+                raise queue_full(route, f"{queue.unanswered} calls wait for an answer, the route's limit")
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
             )
+            queue.unanswered += 1
+            route.since[self.correlation_id] = self.started
             try:
                 endpoint.link.publish(
                     route,
@@ -184,8 +206,10 @@ class Call:
                     text=translate.as_text(settings.message, head, body),
                 )
             except BaseException as error:
-                self._close(held)
+                self._close(held, route)
                 raise _not_sent(error) from error
+            if nobody:
+                self.first_worker = endpoint.loop.create_task(self._wait_for_first_worker(held, route))
             return held
         finally:
             reading.release()
@@ -199,11 +223,22 @@ class Call:
             pass
         held.end(End.CALLER_GONE)
 
-    def _close(self, held: Held[Frame]) -> None:
+    async def _wait_for_first_worker(self, held: Held[Frame], route: ServedRoute) -> None:
+        """End a call that nobody has come for in time. Once there was a worker it has its time like any other."""
+        lookout = self.endpoint.lookout
+        came = await lookout.first_worker(route.queue, route.settings.worker_wait)
+        if not came and not held.attempt and await lookout.nobody(route.queue):
+            held.end(End.NO_WORKER)
+
+    def _close(self, held: Held[Frame], route: ServedRoute) -> None:
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
+        route.queue.unanswered -= 1
+        del route.since[self.correlation_id]
         if self.watcher is not None:
             self.watcher.cancel()
+        if self.first_worker is not None:
+            self.first_worker.cancel()
 
     # -- after it
 
@@ -212,8 +247,10 @@ class Call:
             if outcome in _WITHDRAWN:
                 self.endpoint.link.withdraw(held)
             if outcome is not End.CALLER_GONE:
-                raise _problem_of(outcome, route, held)
+                raise problem_of(outcome, route, held)
             return
+        route.answered += 1
+        route.queue.pace.note()
         answer = translate.answer_of(outcome, route)
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
@@ -346,23 +383,4 @@ def _not_sent(error: BaseException) -> BaseException:
 
 
 # Ends that leave a message behind which nobody waits for.
-_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED)
-
-
-def _deadline(route: ServedRoute, held: Held[Frame]) -> Problem:
-    """Say how far the work had come. `queued` is certain where all workers tell when they begin."""
-    if held.attempt:
-        return Problem("deadline", "the worker did not finish in time", "yes", {"phase": "running"})
-    if route.settings.started == "always":
-        return Problem("deadline", "no worker took it in time", "no", {"phase": "queued"})
-    return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
-
-
-def _problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> Problem:
-    if isinstance(outcome, Refused):
-        return retry_later("queue-full", "the broker refused the message")
-    if outcome is End.DEADLINE:
-        return _deadline(route, held)
-    if outcome is End.UNCONFIRMED:
-        return retry_later("broker-unavailable", "the broker did not confirm the message in time", "maybe")
-    return Problem("broker-lost", "the connection to the broker died while the call waited")
+_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED, End.NO_WORKER)
