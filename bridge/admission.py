@@ -38,16 +38,17 @@ class Admission:
             raise retry_later("draining", "this bridge takes no new calls")
         if self.held >= self._max_held:
             raise self._full(f"this bridge holds {self.held} calls, its limit")
-        if route.held >= route.settings.max_held:
-            after = retry_after(time_to_drain(route.held, route.queue.pace.rate(), route.settings.timeout))
-            raise retry_later("route-full", f"this route holds {route.held} calls, its limit", after=after)
+        counts = route.counts
+        if counts.held >= route.settings.max_held:
+            after = retry_after(time_to_drain(counts.held, route.queue.pace.rate(), route.settings.timeout))
+            raise retry_later("route-full", f"this route holds {counts.held} calls, its limit", after=after)
         self.held += 1
-        route.held += 1
+        counts.held += 1
 
     def leave(self, route: ServedRoute) -> None:
         """Let a call go."""
         self.held -= 1
-        route.held -= 1
+        route.counts.held -= 1
         if self.draining and not self.held:
             self._empty.set()
 

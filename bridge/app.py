@@ -10,17 +10,23 @@ from activemq import Client, Credentials, Frame, Limits, Server
 from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.gate import Gate
+from bridge.endpoints.operations import operation_routes
 from bridge.endpoints.pages import PREFIXES, make_pages
+from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
 from bridge.link import Link
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
+from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.asgi import Receive, Scope, Send
     from bridge.settings import Broker, Settings
 
@@ -28,8 +34,11 @@ if TYPE_CHECKING:
 class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
+        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
         self.settings = settings
+        self.published = Published(settings)
+        self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
         self.wheel = Wheel()
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
         self.presence = Presence((route.queue for route in settings.routes), BEACON)
@@ -39,13 +48,13 @@ class Bridge:
         self._side: Client | None = None  # for what is not part of a held call's way
         self._lookout: Lookout | None = None
         self._call: CallEndpoint | None = None
+        gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
+        others = [
+            *published_routes(lambda: self.published, gate),
+            *operation_routes(lambda: self.reloader, gate),
+        ]
         self._pages = make_pages(
-            self.exchange.new_id,
-            lambda: self.ready,
-            self._status,
-            AdminKey(settings.admin.key_sha256),
-            guarded=not settings.server.allow_anonymous,
-            public_url=settings.server.public_url,
+            self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
         )
 
     @property
@@ -81,6 +90,22 @@ class Bridge:
         await client.start()
         await self._side.start()
 
+    def renew(self, settings: Settings) -> None:
+        """Serve other routes from now on; a held call goes on under the rules that it began with.
+
+        All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`.
+        """
+        queues = [route.queue for route in settings.routes]
+        if self._lookout is None:
+            self.presence.renew(queues)
+        else:
+            self._lookout.renew(queues)
+        self.settings = settings
+        self.router = self.router.renewed(settings.routes, self.presence.queues)
+        self.published = Published(settings)
+        if self._call is not None:
+            self._call.router = self.router
+
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
@@ -88,6 +113,8 @@ class Bridge:
             self._lookout.stop()
             await client.stop()
             await self._side.stop()
+            if self._call is not None:
+                self._call.bodies.stop()
             self.wheel.stop()
 
     def _status(self) -> dict[str, Any]:
@@ -102,7 +129,8 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            if self._call is None or scope["path"].startswith(PREFIXES):
+            path = scope["path"]
+            if self._call is None or path.startswith(PREFIXES) or path in PATHS:
                 await self._pages(scope, receive, send)
             else:
                 await self._call(scope, receive, send)

@@ -18,7 +18,7 @@ from activemq.frames import encode
 from bridge.presence import Doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from activemq import Client, Frame, Subscription
     from activemq.brokers import Profile
@@ -74,6 +74,15 @@ class Lookout:
             if timer is not None:
                 timer.cancel()
         self._timer = self._soon = None
+
+    def renew(self, queues: Iterable[str]) -> None:
+        """Look after these queues from now on."""
+        # At once, in the same turn: a roll call that had begun without a new queue would find it empty.
+        self._presence.renew(queues)
+        if self._same_broker:
+            self._call_roll()
+        else:
+            self._on_connected()
 
     # -- what calls ask
 

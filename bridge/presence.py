@@ -86,6 +86,10 @@ class Presence:
     def __getitem__(self, name: str) -> Queue:
         return self.queues[name]
 
+    def renew(self, names: Iterable[str]) -> None:
+        """Look after these queues from now on; of new ones nothing is known until the next roll call."""
+        self.queues = {name: self.queues.get(name) or Queue(name) for name in names}
+
     def rate(self) -> float:
         """Return the answers per second, of all queues."""
         return sum(queue.pace.rate() for queue in self.queues.values())

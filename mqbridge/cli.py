@@ -78,6 +78,14 @@ def check(
     sys.exit(asyncio.run(look(config, as_json=as_json)))
 
 
+@app.command(epilog="Example: mqbridge openapi --config bridge.toml > openapi.json")
+def openapi(config: Config) -> None:
+    """Print the OpenAPI document of the routes."""
+    from mqbridge.commands.openapi import print_document
+
+    print_document(config)
+
+
 @app.command(epilog="Example: mqbridge broker --data var/broker")
 def broker(
     kind: Annotated[str, typer.Option(help="Which broker: classic.")] = "classic",

@@ -18,6 +18,7 @@ from bridge.asgi import respond
 from bridge.endpoints.refusals import no_worker, problem_of, queue_full
 from bridge.exchange import End
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
+from bridge.schema import BodyChecks
 
 if TYPE_CHECKING:
     from bridge.admission import Admission
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bridge.link import Link
     from bridge.lookout import Lookout
     from bridge.routing import Router, ServedRoute
-    from bridge.translate import Head
+    from bridge.translate import Head, Preferences
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class CallEndpoint:
         self.exchange = exchange
         self.admission = admission
         self.link = link
+        self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
         self.loop = asyncio.get_running_loop()
 
@@ -169,14 +171,13 @@ class Call:
         try:
             body = await reading.whole()
             preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
+            deadline = self.started + self._time_for(preferences, settings.timeout)
+            if settings.schema_ is not None:
+                seconds = deadline - endpoint.loop.time()
+                await endpoint.bodies.check(settings.schema_, self.scope["method"], body, seconds)
             if translate.is_job(head, route, preferences):
                 raise retry_later("store-unavailable", "this bridge has no store for jobs")
-            timeout = settings.timeout
-            if preferences.wait is not None:
-                self.wait = preferences.wait
-                timeout = min(timeout, float(preferences.wait))
             now = endpoint.loop.time()
-            deadline = self.started + timeout
             if now >= deadline:
                 raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             if not endpoint.link.client.connected:
@@ -194,7 +195,7 @@ class Call:
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
             )
             queue.unanswered += 1
-            route.since[self.correlation_id] = self.started
+            route.counts.since[self.correlation_id] = self.started
             try:
                 endpoint.link.publish(
                     route,
@@ -213,6 +214,12 @@ class Call:
             return held
         finally:
             reading.release()
+
+    def _time_for(self, preferences: Preferences, timeout: float) -> float:
+        if preferences.wait is None:
+            return timeout
+        self.wait = preferences.wait
+        return min(timeout, float(preferences.wait))
 
     def _watch(self, held: Held[Frame]) -> None:
         """Begin to look out for the caller's leaving: the exchange asks for it when the call is some time old."""
@@ -234,7 +241,7 @@ class Call:
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
         route.queue.unanswered -= 1
-        del route.since[self.correlation_id]
+        del route.counts.since[self.correlation_id]
         if self.watcher is not None:
             self.watcher.cancel()
         if self.first_worker is not None:
@@ -249,7 +256,7 @@ class Call:
             if outcome is not End.CALLER_GONE:
                 raise problem_of(outcome, route, held)
             return
-        route.answered += 1
+        route.counts.answered += 1
         route.queue.pace.note()
         answer = translate.answer_of(outcome, route)
         headers = answer.headers

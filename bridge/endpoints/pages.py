@@ -10,20 +10,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bridge.problems import CONTENT_TYPE, TABLE, Problem
-from bridge.translate import check_open_bridge, read_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
-    from bridge.admin import AdminKey
+    from bridge.endpoints.gate import Gate
 
-PREFIXES = ("/-/", "/problems/")
+PREFIXES = ("/-/", "/problems/")  # and published.PATHS
 _NO_STORE = {"cache-control": "no-store"}
-_CHALLENGE = ((b"www-authenticate", b"Bearer"),)
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}</title>
@@ -46,39 +44,32 @@ def make_pages(
     new_id: Callable[[], str],
     ready: Callable[[], bool],
     status: Callable[[], dict[str, Any]],
-    admin: AdminKey,
-    *,
-    guarded: bool,
+    gate: Gate,
     public_url: str,
+    others: Iterable[Route] = (),
 ) -> Starlette:
     """Return their application.
 
     ``new_id`` makes correlation ids, ``ready`` says if calls can be served, ``status`` what the bridge does, for whom
-    ``admin`` lets in; ``guarded``: only this machine may look, as only it may call (docs/http.md).
+    ``gate`` takes for the operator; ``others`` are pages from elsewhere, which raise :class:`Problem` as these do.
     """
 
-    def check(request: Request) -> None:
-        if guarded:
-            check_open_bridge(read_head(request.headers.raw, {}))
-
     async def live(request: Request) -> Response:
-        check(request)
+        gate.check(request)
         return JSONResponse({"live": True}, headers=_NO_STORE)
 
     async def readiness(request: Request) -> Response:
-        check(request)
+        gate.check(request)
         is_ready = ready()
-        details = status() if admin.opens(request.headers.get("authorization")) else {}
+        details = status() if gate.is_admin(request) else {}
         return JSONResponse(details | {"ready": is_ready}, 200 if is_ready else 503, headers=_NO_STORE)
 
     async def status_page(request: Request) -> Response:
-        check(request)
-        if not admin.opens(request.headers.get("authorization")):
-            raise Problem("unauthenticated", "this page needs the admin key", headers=_CHALLENGE)
+        gate.check_admin(request)
         return JSONResponse(status(), headers=_NO_STORE)
 
     async def problem_page(request: Request) -> Response:
-        check(request)
+        gate.check(request)
         name = request.path_params["name"]
         row = TABLE.get(name)
         if row is None:
@@ -98,6 +89,7 @@ def make_pages(
             Route("/-/ready", readiness, methods=["GET"]),
             Route("/-/api/status", status_page, methods=["GET"]),
             Route("/problems/{name}", problem_page, methods=["GET"]),
+            *others,
         ],
         exception_handlers={404: refused, 405: refused, Problem: refused},
     )

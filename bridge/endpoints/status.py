@@ -28,17 +28,17 @@ def status_of(*, now: float, connected: bool, told: bool, admission: Admission, 
 
 
 def _route(route: ServedRoute, now: float) -> dict[str, Any]:
-    queue = route.queue
-    came = next(iter(route.since.values()), None)
+    queue, counts = route.queue, route.counts
+    came = next(iter(counts.since.values()), None)
     return {
         "name": route.settings.name,
         "queue": queue.name,
-        "held": route.held,
+        "held": counts.held,
         "oldest_held_seconds": None if came is None else round(now - came, 3),
         "listeners": _listeners(queue),
         "backlog": queue.unanswered,
         "max_backlog": route.settings.max_backlog,
-        "answered": route.answered,
+        "answered": counts.answered,
         "answers_per_second": round(queue.pace.rate(), 3),
     }
 

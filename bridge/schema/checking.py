@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bridge.asgi import WITHOUT_CONTENT
 from bridge.problems import Problem
 from bridge.schema.work import TooMuchWorkError
 
@@ -21,8 +22,6 @@ STEPS: Final = 10_000
 STEPS_PER_BYTE: Final = 2  # the smallest value is two bytes with its comma: four keywords for each are always allowed
 # Python gives another thread its turn only after 5 ms of waiting, unless this one sleeps.
 NAP: Final = 0.00005  # seconds
-
-_NO_CONTENT: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})  # RFC 9110, 9.3: a body has no meaning there
 
 
 @dataclass(slots=True)
@@ -54,7 +53,7 @@ class BodyChecks:
 
         Raises :class:`Problem` ``invalid-body``, or ``deadline`` if ``seconds`` are over before it is known.
         """
-        if not body and method in _NO_CONTENT:
+        if not body and method in WITHOUT_CONTENT:
             return
         try:
             if len(body) <= AT_ONCE_BYTES:

@@ -55,17 +55,16 @@ class BodySchema:
         self.document = document
         self.draft = _draft_of(document)
         base: type[Validator] = validators.validator_for({"$schema": self.draft})
-        try:
-            base.check_schema(document)  # type: ignore[arg-type]  # true and false are schemas too (since draft 6)
-        except exceptions.SchemaError as error:
-            told = exceptions.best_match([error]) or error  # of an anyOf the part that was meant
+        told = exceptions.best_match(base(base.META_SCHEMA).iter_errors(document))
+        if told is not None:
             place = pointer(told.absolute_path) or "the top"
-            raise ValueError(f"is no valid JSON Schema: {explain(told)}, at {place}") from None
+            raise ValueError(f"is no valid JSON Schema: {explain(told)}, at {place} (is {shown(told.instance)})")
         # Without it, or the library would take its own, unbounded class for whatever refers to the root.
         root = {k: v for k, v in document.items() if k != "$schema"} if isinstance(document, dict) else document
-        self.references, compiled = Survey(root, self.draft).made()
+        found = Survey(root, self.draft).made()
+        self.places, self.references = found.places, found.references
         self._work = Work()
-        self._validator = bounded(base, self._work, compiled)(root, registry=EMPTY_REGISTRY)
+        self._validator = bounded(base, self._work, found.patterns)(root, registry=EMPTY_REGISTRY)
 
     @classmethod
     def parse(cls, text: bytes, path: Path | None = None) -> BodySchema:

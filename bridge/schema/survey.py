@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from referencing.exceptions import Unresolvable
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a walk has found.
+
+    ``places``: the JSON Pointers of all schemas; ``references``: by such a pointer and the keyword what is referred to,
+    as a pointer or, if it is true or false, itself.
+    """
+
+    places: frozenset[str]
+    references: Mapping[str, Mapping[str, str | bool]]
+    patterns: Mapping[str, Pattern]
+
+
 class Survey:
     """Walks over all schemas of a document: resolves each reference, compiles each pattern."""
 
@@ -32,8 +46,8 @@ class Survey:
         resource = self._specification.create_resource(root)
         self._waiting = [(resource, EMPTY_REGISTRY.resolver_with_root(resource))]
 
-    def made(self) -> tuple[Mapping[str, Mapping[str, str | bool]], Mapping[str, Pattern]]:
-        """Return references, as pointer of a schema → keyword → pointer of what is meant, and patterns."""
+    def made(self) -> Found:
+        """Make the walk. Raises ValueError with a sentence that says what is wrong, and where."""
         seen: set[int] = set()
         while self._waiting:
             resource, resolver = self._waiting.pop()
@@ -48,7 +62,8 @@ class Survey:
                 "uses unevaluatedProperties and patternProperties, which together cannot be checked within bounds; "
                 "additionalProperties may do"
             )
-        return self._references, self._patterns
+        places = frozenset(self._pointers[each] for each in seen)
+        return Found(places, self._references, self._patterns)
 
     def _look(self, schema: dict[str, Any], resolver: Resolver[Any]) -> None:
         at = self._pointers[id(schema)]
@@ -66,6 +81,8 @@ class Survey:
                     f"refers to {shown(reference)} at {at or 'the top'}, which is not in the file; nothing is fetched"
                 ) from None
             target = resolved.contents
+            if not isinstance(target, (dict, bool)):
+                raise ValueError(f"refers to {shown(reference)} at {at or 'the top'}, which is no schema")  # noqa: TRY004 - a value of the file
             self._references.setdefault(at, {})[keyword] = (
                 target if isinstance(target, bool) else self._pointers[id(target)]
             )

@@ -52,20 +52,21 @@ def pointers(node: Json, at: str = "") -> Iterator[tuple[int, str]]:
     if isinstance(node, dict):
         yield id(node), at
         for name, value in node.items():
-            yield from pointers(value, f"{at}/{_escaped(name)}")
+            yield from pointers(value, f"{at}/{escape(name)}")
     elif isinstance(node, list):
         yield id(node), at
         for index, value in enumerate(node):
             yield from pointers(value, f"{at}/{index}")
 
 
-def _escaped(name: str) -> str:
+def escape(name: str) -> str:
+    """Write a name as a part of a JSON Pointer (RFC 6901, 3)."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
 def pointer(path: Iterable[str | int]) -> str:
     """Write a JSON Pointer; the empty one is the whole."""
-    return "".join(f"/{_escaped(str(part))}" for part in path)
+    return "".join(f"/{escape(str(part))}" for part in path)
 
 
 def shown(value: object) -> str:

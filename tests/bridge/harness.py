@@ -19,7 +19,7 @@ from bridge.settings import Server as ServerSettings
 from tests.bridge.callers import PATIENCE, Response, call, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from activemq import Frame
 
@@ -87,13 +87,19 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings, implementation: str, *, connected: bool = True) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings,
+    implementation: str,
+    *,
+    connected: bool = True,
+    load: Callable[[], Settings] | None = None,
+) -> AsyncIterator[Running]:
     """Serve until the end of the context, then drain."""
     made: list[Bridge] = []
 
     class Seen(Bridge):
-        def __init__(self, settings: Settings) -> None:
-            super().__init__(settings)
+        def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
+            super().__init__(settings, load)
             made.append(self)
 
     thresholds = gc.get_threshold()
@@ -101,7 +107,7 @@ async def running(settings: Settings, implementation: str, *, connected: bool = 
     ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     ports: list[int] = []
     with patch("bridge.server.Bridge", Seen), patch("bridge.server.listen", _listen_and_tell(ports)):
-        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop))
+        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop, load))
         await until(lambda: ports or served.done(), "listening")
     try:
         if connected:

@@ -67,7 +67,7 @@ class Bench:
 
     def is_clean(self):
         state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]
-        return [*state, self.route.held, len(self.link.waiting)] == [0] * 6
+        return [*state, self.route.counts.held, len(self.link.waiting)] == [0] * 6
 
 
 @pytest.fixture

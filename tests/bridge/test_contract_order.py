@@ -96,13 +96,13 @@ async def answer(bridge, *rules):
     (route,) = bridge.bridge._call.router.routes
     admission.draining = "draining" in rules
     admission.held = MAX_HELD if "bridge-full" in rules else 0
-    route.held = MAX_HELD if "route-full" in rules else 0
+    route.counts.held = MAX_HELD if "route-full" in rules else 0
     try:
         async with await Caller.connect(bridge.port) as caller:
             await caller.send(broken(*rules))
             response = await caller.response()
     finally:
-        admission.draining, admission.held, route.held = False, 0, 0
+        admission.draining, admission.held, route.counts.held = False, 0, 0
     if response.status == 400:
         return "framing"
     assert response.status == ORDER[response.name]
