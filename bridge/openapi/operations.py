@@ -132,7 +132,7 @@ def _reply(route: Route) -> dict[str, Any]:
     }
     headers |= {name: {"schema": {"type": "string"}} for name in route.pass_reply_headers}
     return {
-        "description": "The worker's own: any status from 200 to 599, its headers that the route lets through, its body.",
+        "description": "Any status from 200 to 599, the worker's body, and those of its headers that the route names.",
         "headers": headers,
         "content": {"*/*": {}},
     }
