@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _PARAMETER: Final = re.compile(r"\{([^}]*)\}")
 # OpenAPI 3.1, Parameter Object: these are not described as parameters.
 _NO_PARAMETERS: Final = frozenset({"accept", "content-type", "authorization"})
-_JSON: Final = re.compile(r"application/json|.+\+json")
 ALWAYS: Final = (
     "invalid-request", "body-timeout", "body-too-large", "uri-too-long", "headers-too-large", "internal",
     "worker-failed", "worker-lost", "poisoned", "bad-reply", "broker-lost",
@@ -92,7 +91,7 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
         "description": "Any query; the worker sees it as it came.",
         "style": "form",
         "explode": True,
-        "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+        "schema": {"type": "object", "additionalProperties": True},
     }
     shared = ["Prefer", "Priority", "traceparent", "tracestate"]
     if route.idempotency == "optional":
@@ -111,18 +110,14 @@ def _body(route: Route) -> dict[str, Any]:
     return {
         "required": route.schema_ is not None,
         "description": f"At most {_spaced(format_size(route.max_body))}.",
-        "content": {media_type: _media_type(route, media_type) for media_type in types},
+        "content": {media_type: _media_type(route) for media_type in types},
     }
 
 
-def _media_type(route: Route, media_type: str) -> dict[str, Any]:
+def _media_type(route: Route) -> dict[str, Any]:
     if route.schema_ is not None:
         return {"schema": {"$ref": f"#/components/schemas/{components.BODY.format(route.name)}"}}
-    if _JSON.fullmatch(media_type) or media_type == "*/*":
-        return {}
-    if media_type.startswith("text/"):
-        return {"schema": {"type": "string"}}
-    return {"schema": {"type": "string", "contentMediaType": media_type}}
+    return {}
 
 
 def _reply(route: Route) -> dict[str, Any]:

@@ -21,8 +21,6 @@ _ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType(
         "job_timeout": (_NOTHING, ()),
         "async_": (_NO_JOBS, ("never",)),
         "idempotency": (_NO_JOBS, ("off",)),
-        "worker_wait": (_NOTHING, ()),
-        "max_backlog": (_NOTHING, ()),
     }
 )
 

@@ -75,6 +75,8 @@ class Running:
             "wheel": len(bridge.wheel),
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
+            "unanswered": sum(queue.unanswered for queue in bridge.presence.queues.values()),
+            "since": sum(len(route.counts.since) for route in bridge.router.routes),
             "calls": sum(any(name in repr(task) for name in _OF_CALLS) for task in asyncio.all_tasks()),
         }
 
