@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from activemq.testing import FakeBroker
+from bridge.schema import BodySchema
 from bridge.settings import Route
 from tests.bridge.callers import Caller, until
 from tests.bridge.harness import running, settings_for
@@ -28,6 +29,7 @@ ORDER = {
     "bridge-full": 503,
     "route-full": 503,
     "body-timeout": 408,
+    "invalid-body": 422,
     "store-unavailable": 503,
     "broker-unavailable": 503,
 }
@@ -56,9 +58,11 @@ def broken(*rules):
     lines.append(f"Content-Length: {length}")
     if "framing" in rules:
         lines.append("Transfer-Encoding: chunked")
-    body = b"" if {"body-timeout", "body-too-large"} & set(rules) else b"hello"
+    body = b"hello" if "invalid-body" in rules else b'"ok!"'
+    if {"body-timeout", "body-too-large"} & set(rules):
+        body = b""
     if "framing" in rules:
-        body = b"5\r\nhello\r\n0\r\n\r\n"
+        body = b"5\r\n" + body.ljust(5) + b"\r\n0\r\n\r\n"
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -71,6 +75,7 @@ async def start(implementation, broker):
         max_held=MAX_HELD,
         accepts=("image/png",),
         pass_headers=("x-pass",),
+        schema_=BodySchema({"type": "string"}),
     )
     return running(settings_for(broker, [route], body_timeout=0.2, max_held=MAX_HELD), implementation)
 

@@ -21,7 +21,6 @@ def refused(text: str, **options) -> tuple[Fault, ...]:
         (ROUTE + CALLER, "caller[0]", 5),
         (JWT, "jwt", 1),
         ('[server]\nclient_ca = "ca.pem"\n', "server.client_ca", 2),
-        (ROUTE + 'schema = "words.json"\n', "route[0].schema", 5),
         (ROUTE + "stream = true\n", "route[0].stream", 5),
         (ROUTE + 'stream = "body"\n', "route[0].stream", 5),
     ],
