@@ -98,7 +98,7 @@ def make_pages(
 def _problem_of(error: Exception | HTTPException) -> Problem:
     if getattr(error, "status_code", 404) == 405:
         headers = getattr(error, "headers", None) or {}
-        allow = headers.get("Allow", "GET")
+        allow = ", ".join(sorted(headers.get("Allow", "GET").split(", ")))  # Starlette has them in a set
         return Problem("method-not-allowed", f"this page takes {allow}", headers=((b"allow", allow.encode()),))
     return Problem("no-route", "the bridge has no such page")
 
