@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.parts.calls import BESIDE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -67,8 +69,10 @@ def _calls(calls: Calls) -> str:
     rows = []
     for row in sorted(calls.rows(), key=lambda row: (row.size, row.connections)):
         numbers = (f"{row.connections}", f"{row.size}", f"{row.rate:,.0f}", f"{row.p50:.2f}", f"{row.p99:.1f}")
-        cpu = tuple(f"{row.cpu[name]:.0f}" for name in ("subject", "worker", "broker", "load"))
-        rows.append((row.subject, *numbers, f"{row.failed}", *cpu))
+        cpu = {name: f"{spent:.0f}" for name, spent in row.cpu.items()}
+        if row.subject.endswith(BESIDE):  # what those did was for the limit
+            cpu |= {"worker": "–", "broker": "–"}
+        rows.append((row.subject, *numbers, f"{row.failed}", *cpu.values()))
     return table(head, rows)
 
 
