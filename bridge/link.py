@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from activemq import RequestEncoder
 from activemq.errors import RemoteProtocolError, ServerError
+from activemq.message import KINDS
 from bridge.exchange import End, Exchange, Refused
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
     "ask": [("reply_kinds", "started"), ("started_after_ms", "50")],
     "always": [("reply_kinds", "started")],
 }
+_IN_PARTS: Final = (("reply_kinds", "started progress chunk"),)
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
 
 
@@ -54,7 +56,7 @@ class Link:
                 ("max_attempts", str(settings.max_attempts)),
                 ("redeliver", "true" if settings.redeliver else "false"),
                 ("max_reply", str(settings.max_reply)),
-                *_STARTED[settings.started],
+                *(() if settings.stream else _STARTED[settings.started]),
             ],
         )
 
@@ -68,8 +70,11 @@ class Link:
         body: bytes,
         *,
         text: bool,
+        in_parts: bool = False,
     ) -> None:
         """Send a call's request message; ``budget`` is the time left in seconds.
+
+        ``in_parts``: the caller takes progress and chunks.
 
         Raises, with nothing sent, :class:`NotConnectedError` or :class:`BufferFullError`.
         """
@@ -77,6 +82,8 @@ class Link:
         encoder = route.encoder
         if encoder is None or not client.connected:
             encoder = route.encoder = self.encoder_for(route)
+        if route.settings.stream:
+            properties = [*properties, *(_IN_PARTS if in_parts else _STARTED[route.settings.started])]
         budget_ms = round(budget * 1_000)
         deadline_ms = client.clock.now_ms() + budget_ms
         data = encoder.encode(
@@ -104,7 +111,9 @@ class Link:
         kind = frame.raw("reply_kind")
         if kind is None or kind == "final":
             self._on_final(correlation_id or "", frame)
-        elif kind == "started" and not self._exchange.began(correlation_id or "", _attempt(frame)):
+        elif kind not in KINDS:
+            self._exchange.counts.stray_replies += 1
+        elif not self._exchange.notice(correlation_id or "", _attempt(frame), frame):
             # A worker that missed the first word, since it was not there yet.
             self._withdrawals.withdraw(correlation_id or "")
 

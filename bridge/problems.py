@@ -41,6 +41,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "poisoned": Row(502, "The message was given up", "maybe", "It was lost too many times and has been parked."),
     "bad-reply": Row(502, "The reply cannot be an answer", "yes", "The worker ran, and answered what HTTP cannot say."),
     "broker-lost": Row(502, "The broker was lost", "maybe", "The connection died while the call waited."),
+    "slow-reader": Row(503, "The caller reads too slowly", "maybe", "Read the events as they come."),
     "broker-unavailable": Row(503, "The broker is not there", "no", "Try again after `Retry-After` seconds."),
     "store-unavailable": Row(503, "No store for jobs", "no", "Call without Idempotency-Key and respond-async."),
     "queue-full": Row(503, "The queue takes no more", "no", "Try again after `Retry-After` seconds."),
