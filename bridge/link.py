@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from activemq import RequestEncoder
@@ -27,6 +28,7 @@ _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
     "always": [("reply_kinds", "started")],
 }
 _IN_PARTS: Final = (("reply_kinds", "started progress chunk"),)
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
 
 
@@ -113,13 +115,21 @@ class Link:
             self._on_final(correlation_id or "", frame)
         elif kind not in KINDS:
             self._exchange.counts.stray_replies += 1
-        elif not self._exchange.notice(correlation_id or "", _attempt(frame), frame):
-            # A worker that missed the first word, since it was not there yet.
-            self._withdrawals.withdraw(correlation_id or "")
+        else:
+            self._on_notice(correlation_id or "", frame)
+
+    def _on_notice(self, correlation_id: str, frame: Frame) -> None:
+        if self._exchange.notice(correlation_id, _attempt(frame) or 1, frame):
+            return
+        # A worker that missed the first word, since it was not there yet. What cannot be an id of ours is not repeated:
+        # it would go into a header, and to all workers.
+        if _ID.fullmatch(correlation_id):
+            self._withdrawals.withdraw(correlation_id)
 
     def _on_final(self, correlation_id: str, frame: Frame) -> None:
         begun = self._exchange.attempt_of(correlation_id)
-        if begun > 1 and _attempt(frame) < begun:  # of a worker that was given up
+        # A plain worker need not say which attempt it was.
+        if begun > 1 and (_attempt(frame) or begun) < begun:  # of a worker that was given up
             self._exchange.counts.stray_replies += 1
         else:
             self._exchange.reply(correlation_id, frame)
@@ -143,6 +153,9 @@ class Link:
             log.warning("%d held calls were told that the broker is gone (%s)", ended, error)
 
 
-def _attempt(frame: Frame) -> int:
-    value = frame.raw("attempt") or "1"
+def _attempt(frame: Frame) -> int | None:
+    """Return which attempt a reply is of; None if it does not say, 1 if what it says is no number."""
+    value = frame.raw("attempt")
+    if value is None:
+        return None
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 1

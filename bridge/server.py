@@ -116,6 +116,7 @@ async def serve(
             await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             left = await _drain(bridge, settings.server.drain, hurry)
+            await bridge.stop()  # before the server: whatever is still held is told, and not cut without a word
             closing.set()
             await server
             return left
@@ -146,7 +147,7 @@ async def _drain(bridge: Bridge, timeout: float, hurry: asyncio.Event) -> int:
     drained.cancel()
     hurried.cancel()
     if bridge.admission.held:
-        log.error("%d calls were still held at the end and are cut", bridge.admission.held)
+        log.error("%d calls were still held at the end and are given up", bridge.admission.held)
     return bridge.admission.held
 
 

@@ -16,12 +16,14 @@ REMEMBERED: Final = 10_000  # ids; about 1 MB
 class Cancellations:
     """What bridges have said on the cancel topic. Best effort: a message's expiry holds in any case."""
 
-    def __init__(self, client: Client, remembered: int = REMEMBERED) -> None:
+    def __init__(self, client: Client | None, remembered: int = REMEMBERED) -> None:
+        """``client``: not started yet; None if whoever makes this calls :meth:`on_cancel`."""
         self._remembered = remembered
         self._ids: dict[str, None] = {}  # in the order of their coming
         self._running: dict[str, Callable[[], None]] = {}
-        client.subscribe(lambda p: {"destination": p.topic(CANCEL_TOPIC), "ack": "auto"}, self.on_cancel)
-        client.listen(lambda: None, self._on_lost)
+        if client is not None:
+            client.subscribe(lambda p: {"destination": p.topic(CANCEL_TOPIC), "ack": "auto"}, self.on_cancel)
+            client.listen(lambda: None, self._on_lost)
 
     def __contains__(self, correlation_id: str) -> bool:
         return correlation_id in self._ids

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from activemq import Client, Credentials, Server
+from activemq.embedded import EmbeddedBroker
 from activemq.frames import Frame, encode
 from activemq.testing import FakeBroker
 
@@ -41,18 +42,27 @@ class Target:
 async def target(request: pytest.FixtureRequest) -> AsyncIterator[Target]:
     """Each broker in turn."""
     if request.param == "ActiveMQ":
-        broker = request.getfixturevalue("broker")
-        yield Target(broker.stomp_url, broker.login, broker.passcode)
+        yield _target_of(request.getfixturevalue("broker"))
         return
     async with FakeBroker("us", "pass") as fake:
         fake.refuse("/topic/elsewhere", "User us is not authorized to write to: topic://elsewhere")
         yield Target(fake.url, "us", "pass")
 
 
-@pytest.fixture
-def real(broker) -> Target:
-    """The real one, for what the fake one does not claim to do."""
+def _target_of(broker: EmbeddedBroker) -> Target:
     return Target(broker.stomp_url, broker.login, broker.passcode)
+
+
+@pytest.fixture
+def target_of() -> Callable[[EmbeddedBroker], Target]:
+    """A broker of the test's own as a target."""
+    return _target_of
+
+
+@pytest.fixture
+def real(broker: EmbeddedBroker) -> Target:
+    """The real one, for what the fake one does not claim to do."""
+    return _target_of(broker)
 
 
 @pytest.fixture
