@@ -26,7 +26,7 @@ WORKER_CPU = 45.0  # µs
 KIB_EACH = {"uvicorn": 16.0, "hypercorn": 26.0}
 HALF_HELD = 129.0  # MiB, all of the process
 ABORTS_SEEN = 0.5  # seconds
-LEFT_OVER = 1.10  # of the base; malloc gives pages back late, never a call's worth
+LEFT_OVER = 1.10  # of the base
 STOCK_P50 = 1.0  # ms
 TOLD = 0.1  # seconds
 WELL = 1.0  # seconds
@@ -90,11 +90,13 @@ def _memory(memory: Memory) -> Iterator[Bar]:
     what = f"{memory.held // 2:,} of {memory.held:,} aborted: all seen, {name}"
     yield _at_most(what, ABORTS_SEEN, memory.aborts_seen_in, "s")
     yield Bar(
-        f"tasks and memory back at the base, {name}",
-        f"{memory.tasks_before} tasks, ≤ {LEFT_OVER:g} × {memory.base / KIB:.0f} MiB",
-        f"{memory.tasks_after} tasks, {memory.after / KIB:.0f} MiB",
-        memory.tasks_after <= memory.tasks_before and memory.after <= LEFT_OVER * memory.base,
+        f"tasks back at the base, {name}",
+        f"{memory.tasks_before}",
+        f"{memory.tasks_after}",
+        memory.tasks_after <= memory.tasks_before,
     )
+    what = f"memory back at the base, {name}"
+    yield _at_most(what, round(LEFT_OVER * memory.base / KIB), memory.after / KIB, "MiB", 0)
 
 
 def _stock(stock: Stock) -> Iterator[Bar]:

@@ -147,7 +147,10 @@ class Call:
             route, parameters = endpoint.router.match(method, raw_path)
         except Problem as no_route:
             problem = no_route  # but framing comes first
-        self.head = head = translate.read_head(scope["headers"], route.passes if route else {})
+        head = translate.read_head(scope["headers"], route.passes if route else {})
+        if head.host is None and scope["http_version"] == "1.1":
+            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+        self.head = head
         self.unread = _has_body(head, scope)
         if route is None or problem is not None:
             raise problem or Problem("no-route", "no route has this path")
@@ -318,7 +321,7 @@ class Call:
         if self._is_http_2:
             return False  # RFC 9113, 8.2.2: no such header there; the stream ends, the connection need not
         if problem.name in ("draining", "body-timeout") or self.head is None:
-            return True  # RFC 9110, 15.5.9 for the body that did not come
+            return True  # RFC 9110, 15.5.9 for the body that did not come; where the next request begins is unknown
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
 
 

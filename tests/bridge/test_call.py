@@ -11,7 +11,7 @@ import pytest
 from activemq import Frame
 from activemq.errors import BufferFullError, NotConnectedError, ServerError
 from bridge.admission import Admission
-from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.call import DISCARD_AT_MOST, READ_TO_THE_END, CallEndpoint, Rules
 from bridge.exchange import End, Exchange, Refused
 from bridge.routing import Router, ServedRoute
 from bridge.settings import Route
@@ -344,6 +344,67 @@ async def test_in_http_2_a_body_needs_no_length(bench):
     bench.link.on_publish = bench.link.reply
     await serve(bench, Conversation(b"ab", b"c"), version="2")
     assert bench.link.published[0][3] == b"abc"
+
+
+async def test_in_http_1_a_refused_body_is_not_read(bench):
+    async def never():
+        raise AssertionError("read")
+
+    conversation = Conversation()
+    await bench.app(scope("/nothing", length=3), never, conversation.send)
+    assert conversation.status == 404
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/r"])
+async def test_in_http_2_a_refused_body_is_read_to_its_end_before_the_answer(bench, path):
+    headers = ((b"via", b"1.1 proxy"),)
+    conversation = Conversation(b"a", b"b", b"")
+    await bench.app(scope(path, *headers, version="2"), conversation.receive, conversation.send)
+    assert conversation.status in (403, 404)
+    assert conversation._incoming == []
+
+
+async def test_in_http_2_a_refused_body_without_end_is_read_up_to_a_bound(bench):
+    conversation = Conversation(b"x" * DISCARD_AT_MOST, b"y", b"never read", b"")
+    await bench.app(scope("/nothing", version="2"), conversation.receive, conversation.send)
+    assert conversation.status == 404
+    assert [message["body"] for message in conversation._incoming] == [b"never read", b""]
+
+
+async def test_in_http_2_a_refused_body_that_does_not_come_is_not_waited_for_longer_than_any_body():
+    bench = Bench(body_timeout=0.05)
+    conversation = Conversation(b"x", stall_at=0)
+    sent = Conversation()
+    await bench.app(scope("/nothing", version="2"), conversation.receive, sent.send)
+    assert sent.status == 404
+    bench.wheel.stop()
+
+
+async def test_in_http_2_there_is_no_connection_header(bench):
+    bench.admission.draining = True
+    conversation = await serve(bench, Conversation(), version="2", length=0)
+    assert conversation.problem["type"] == "/problems/draining"
+    assert b"connection" not in conversation.headers
+    conversation = await serve(bench, Conversation(), length=0)
+    assert conversation.headers[b"connection"] == b"close"
+
+
+@pytest.mark.parametrize(
+    ("length", "closes"), [(None, False), (0, False), (1, False), (READ_TO_THE_END, False), (READ_TO_THE_END + 1, True)]
+)
+async def test_a_connection_with_much_of_an_unread_body_is_closed(bench, length, closes):
+    conversation = await serve(bench, Conversation(), path="/nothing", length=length)
+    assert (conversation.headers.get(b"connection") == b"close") == closes
+
+
+async def test_http_1_1_needs_a_host_and_others_do_not(bench):
+    bench.link.on_publish = bench.link.reply
+    for version, status in (("1.1", 400), ("1.0", 200), ("2", 200)):
+        conversation = Conversation()
+        without = {**scope(version=version), "headers": []}
+        await bench.app(without, conversation.receive, conversation.send)
+        assert conversation.status == status
+        assert (conversation.headers.get(b"connection") == b"close") == (status == 400)
 
 
 @pytest.mark.parametrize("size", [4_999, 5_000])
