@@ -251,6 +251,12 @@ class Client:
             raise NotConnectedError("no connection to the broker")
         self._connection.write(data)
 
+    async def drain(self) -> None:
+        """Wait while what was sent is above the high watermark; returns at once if there is no connection."""
+        if self._connection is not None:
+            with suppress(ActiveMQError):  # lost meanwhile: whoever sends next will hear of it
+                await self._connection.drain()
+
     async def request_receipt(self, data: bytes, receipt: str, *, timeout: float) -> None:
         """:meth:`publish`, and wait for at most ``timeout`` seconds.
 
@@ -498,7 +504,7 @@ class Client:
         if on_receipt is not None and receipt is not None:
             on_receipt(receipt, error)
         else:
-            log.warning("%s", error)
+            log.info("%s", error)  # of what asked for no receipt, and so does not care
             self.last_error = error
 
 

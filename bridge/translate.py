@@ -50,6 +50,7 @@ class Head:
     """What the bridge reads of a request's head."""
 
     __slots__ = (
+        "accept",
         "behind_proxy",
         "chunked",
         "content_encoding",
@@ -66,6 +67,7 @@ class Head:
     )
 
     def __init__(self) -> None:
+        self.accept: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
         self.content_type: bytes | None = None
@@ -83,6 +85,7 @@ class Head:
 
 # What stands in a request once, or is joined with a comma if it does not (RFC 9110, 5.3).
 _SIMPLE: Final[Mapping[bytes, str]] = {
+    b"accept": "accept",
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
     b"host": "host",

@@ -16,13 +16,16 @@ from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.asgi import respond
-from bridge.exchange import End, Refused
+from bridge.endpoints.outcomes import WITHDRAWN, problem_of
+from bridge.endpoints.stream import stream_for
+from bridge.exchange import End
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 
 if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
-    from bridge.exchange import Exchange, Held
+    from bridge.endpoints.stream import Stream
+    from bridge.exchange import Exchange, Held, Refused
     from bridge.link import Link
     from bridge.routing import Router, ServedRoute
     from bridge.translate import Head
@@ -89,6 +92,7 @@ class Call:
         "scope",
         "send",
         "started",
+        "stream",
         "unread",
         "wait",
         "watcher",
@@ -106,6 +110,7 @@ class Call:
         self.unread = False  # part of the body may still be on its way
         self.answering = False
         self.watcher: asyncio.Task[None] | None = None
+        self.stream: Stream | None = None
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
@@ -115,13 +120,18 @@ class Call:
         try:
             held = await self._publish(route, properties)
             try:
-                outcome = await held.outcome
+                outcome = await (held.outcome if self.stream is None else self.stream.run(self))
             except asyncio.CancelledError:
                 self.endpoint.link.withdraw(held)
                 raise
             finally:
                 self._close(held)
-            await self._answer(outcome, route, held)
+            if outcome in WITHDRAWN:
+                self.endpoint.link.withdraw(held)
+            if self.stream is None:
+                await self.answer(outcome, route, held)
+            else:
+                await self.stream.finish(self, outcome)
         finally:
             admission.leave(route)
 
@@ -178,6 +188,9 @@ class Call:
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
             )
+            self.stream = stream_for(head, route, held) if settings.stream else None
+            if self.stream is not None:
+                held.on_notice = self.stream.on_notice
             try:
                 endpoint.link.publish(
                     route,
@@ -187,6 +200,7 @@ class Call:
                     properties,
                     body,
                     text=translate.as_text(settings.message, head, body),
+                    in_parts=self.stream is not None,
                 )
             except BaseException as error:
                 self._close(held)
@@ -212,12 +226,11 @@ class Call:
 
     # -- after it
 
-    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
+    async def answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
+        """Send one whole answer. Raises :class:`Problem` where there is none to send."""
         if not isinstance(outcome, Frame):
-            if outcome in _WITHDRAWN:
-                self.endpoint.link.withdraw(held)
             if outcome is not End.CALLER_GONE:
-                raise _problem_of(outcome, route, held)
+                raise problem_of(outcome, route, held)
             return
         answer = translate.answer_of(outcome, route)
         headers = answer.headers
@@ -246,23 +259,43 @@ class Call:
             value += b", work;dur=%.2f" % work_ms
         return value
 
+    def headers(self) -> Headers:
+        """Return the headers that every answer carries."""
+        headers = [
+            (b"correlation-id", self.correlation_id.encode()),
+            (b"server-timing", self._timing()),
+        ]
+        if self.wait is not None:
+            headers.append(self._applied(self.wait))
+        return headers
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer whose body comes in parts."""
+        self.answering = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_part(self, data: bytes, *, last: bool = False) -> None:
+        """Send a part of the body."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    def document(self, problem: Problem) -> bytes:
+        """Return a problem as JSON."""
+        instance = self.scope["raw_path"].decode("latin-1")
+        return problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True
-        instance = self.scope["raw_path"].decode("latin-1")
-        body = problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+        body = self.document(problem)
         headers: Headers = [
             (b"content-type", CONTENT_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
-            (b"correlation-id", self.correlation_id.encode()),
-            (b"server-timing", self._timing()),
+            *self.headers(),
             *problem.headers,
         ]
-        if self.wait is not None:
-            headers.append(self._applied(self.wait))
         if self._must_close(problem):
             headers.append((b"connection", b"close"))
         await respond(self.send, problem.row.status, headers, body)
@@ -367,26 +400,3 @@ def _not_sent(error: BaseException) -> BaseException:
     if isinstance(error, LocalProtocolError):
         return translate.invalid("headers", "hold what no message header can hold")
     return error
-
-
-# Ends that leave a message behind which nobody waits for.
-_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED)
-
-
-def _deadline(route: ServedRoute, held: Held[Frame]) -> Problem:
-    """Say how far the work had come. `queued` is certain where all workers tell when they begin."""
-    if held.attempt:
-        return Problem("deadline", "the worker did not finish in time", "yes", {"phase": "running"})
-    if route.settings.started == "always":
-        return Problem("deadline", "no worker took it in time", "no", {"phase": "queued"})
-    return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
-
-
-def _problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> Problem:
-    if isinstance(outcome, Refused):
-        return retry_later("queue-full", "the broker refused the message")
-    if outcome is End.DEADLINE:
-        return _deadline(route, held)
-    if outcome is End.UNCONFIRMED:
-        return retry_later("broker-unavailable", "the broker did not confirm the message in time", "maybe")
-    return Problem("broker-lost", "the connection to the broker died while the call waited")

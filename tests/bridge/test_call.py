@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from activemq import Frame
 from activemq.errors import BufferFullError, NotConnectedError, ServerError
 from bridge.endpoints.call import DISCARD_AT_MOST, READ_TO_THE_END
 from bridge.exchange import End, Refused
@@ -192,7 +193,7 @@ async def test_a_call_that_is_answered_is_not_withdrawn(bench):
 async def test_a_deadline_says_how_far_the_work_had_come(bench, path, attempt, phase, ran):
     def began_and_late(held):
         if attempt:
-            bench.exchange.began(held.correlation_id, attempt)
+            bench.exchange.notice(held.correlation_id, attempt, Frame.of("MESSAGE", {}))
         held.end(End.DEADLINE)
 
     bench.link.on_publish = began_and_late
