@@ -189,16 +189,16 @@ class Call:
             if preferences.wait is not None:
                 self.wait = preferences.wait
                 timeout = min(timeout, float(preferences.wait))
-            now = endpoint.loop.time()
-            deadline = self.started + timeout
-            if now >= deadline:
-                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
             queue = route.queue
             waits = queue.listeners == 0 and await self._finds_nobody(route)
             if queue.unanswered >= settings.max_backlog:
                 raise queue_full(route, f"{queue.unanswered} calls wait for an answer, the route's limit")
+            now = endpoint.loop.time()
+            deadline = self.started + timeout
+            if now >= deadline:
+                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
             )

@@ -407,7 +407,7 @@ async def test_a_call_that_found_its_worker_in_time_waits_like_any_other(bench, 
     await until(lambda: published)
     (held,) = published
     if how == "one began":
-        bench.exchange.began(held.correlation_id, 1)
+        bench.exchange.notice(held.correlation_id, 1, Frame.of("MESSAGE", {}, b""))
     bench.lookout.is_nobody = False
     await until(lambda: not any("_wait_for_first_worker" in repr(task) for task in asyncio.all_tasks()))
     assert not calling.done()

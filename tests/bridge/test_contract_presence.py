@@ -8,12 +8,13 @@ import os
 import random
 import signal
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from activemq import Client
-from activemq.embedded import EmbeddedBroker
+from activemq.embedded import EmbeddedBroker, Login, Role
 from activemq.frames import encode
 from bridge.presence import UNKNOWN
 from bridge.settings import Route
@@ -244,6 +245,25 @@ async def test_a_killed_worker_is_missed_soon(broker, queue):
             await process.wait()
             await until(lambda: state(bridge, queue("killed")).sure, "nobody listens any more")
             assert (await bridge.call("/killed")).name == "no-worker"
+
+
+async def test_workers_and_bridge_need_no_rights_but_their_own(own_broker):
+    """The roles of our configurations: workers may neither read nor write advisories, the bridge may not administer."""
+    logins = [Login("just-bridge", "one-secret", frozenset({Role.BRIDGE})),
+              Login("just-worker", "two-secret", frozenset({Role.WORKER}))]  # fmt: skip
+    broker = await own_broker(other_logins=logins, worker_queues=["theirs"])
+    one, other = (
+        SimpleNamespace(stomp_port=broker.stomp_port, login=who.name, passcode=who.passcode) for who in logins
+    )
+    routes = [Route(name="theirs", path="/theirs", queue="theirs", timeout=20.0)]
+    async with running(settings_for(one, routes), "uvicorn") as bridge:
+        await known(bridge)
+        assert (await bridge.call("/theirs")).name == "no-worker"
+        worker = Listener(other, "theirs")
+        await worker.come()
+        assert (await bridge.call("/theirs")).status == 200
+        await worker.leave("disconnect")
+        await until(lambda: state(bridge, "theirs").sure, "nobody listens any more")
 
 
 # -- several bridges, a broker that restarts, one that does not tell
