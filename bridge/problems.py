@@ -39,6 +39,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "no-route": Row(404, "No such route", "no", "Check the path; /docs lists what there is."),
     "method-not-allowed": Row(405, "Method not allowed", "no", "Use one of the methods in `Allow`."),
     "body-timeout": Row(408, "The body did not come in time", "no", "Send the whole body without pausing."),
+    "slow-reader": Row(408, "The caller reads too slowly", "maybe", "Read the events as they come."),
     "body-too-large": Row(
         413, "The body is too large", "no", "Send at most `limit_bytes` bytes.", extra=("limit_bytes",)
     ),

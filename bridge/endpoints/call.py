@@ -16,7 +16,9 @@ from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.asgi import respond
-from bridge.endpoints.refusals import no_worker, problem_of, queue_full
+from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
+from bridge.endpoints.reading import CallerGoneError, Reading, too_large
+from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 from bridge.schema import BodyChecks
@@ -24,6 +26,7 @@ from bridge.schema import BodyChecks
 if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
+    from bridge.endpoints.stream import Stream
     from bridge.exchange import Exchange, Held, Refused
     from bridge.link import Link
     from bridge.lookout import Lookout
@@ -35,10 +38,6 @@ log = logging.getLogger(__name__)
 # An unread body up to this size is cheaper to read to its end than a new connection is to make.
 READ_TO_THE_END: Final = 64 * 1024  # bytes
 DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot be closed alone
-
-
-class CallerGoneError(Exception):
-    """The caller left before the message was sent: there is nobody to answer and nothing to undo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,7 @@ class Call:
         "scope",
         "send",
         "started",
+        "stream",
         "unread",
         "wait",
         "watcher",
@@ -119,6 +119,7 @@ class Call:
         self.answering = False
         self.watcher: asyncio.Task[None] | None = None
         self.first_worker: asyncio.Task[None] | None = None
+        self.stream: Stream | None = None
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
@@ -128,13 +129,21 @@ class Call:
         try:
             held = await self._publish(route, properties)
             try:
-                outcome = await held.outcome
+                outcome = await (held.outcome if self.stream is None else self.stream.run(self))
             except asyncio.CancelledError:
                 self.endpoint.link.withdraw(held)
                 raise
             finally:
                 self._close(held, route)
-            await self._answer(outcome, route, held)
+            if outcome in WITHDRAWN:
+                self.endpoint.link.withdraw(held)
+            elif isinstance(outcome, Frame):
+                route.counts.answered += 1
+                route.queue.pace.note()
+            if self.stream is None:
+                await self.answer(outcome, route, held)
+            else:
+                await self.stream.finish(self, outcome)
         finally:
             admission.leave(route)
 
@@ -150,7 +159,10 @@ class Call:
             route, parameters = endpoint.router.match(method, raw_path)
         except Problem as no_route:
             problem = no_route  # but framing comes first
-        self.head = head = translate.read_head(scope["headers"], route.passes if route else {})
+        head = translate.read_head(scope["headers"], route.passes if route else {})
+        if head.host is None and scope["http_version"] == "1.1":
+            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+        self.head = head
         self.unread = _has_body(head, scope)
         if route is None or problem is not None:
             raise problem or Problem("no-route", "no route has this path")
@@ -160,7 +172,7 @@ class Call:
         properties = translate.properties_of(head, target, method, parameters)
         properties += translate.trace_of(head, endpoint.exchange.new_id())
         if head.content_length is not None and head.content_length > route.settings.max_body:
-            raise _too_large(route.settings.max_body)
+            raise too_large(route.settings.max_body)
         translate.check_media_type(head, route)
         translate.check_idempotency_key(head, route)
         return route, properties
@@ -169,7 +181,7 @@ class Call:
         """Read the body and send the request message; return the call as the exchange holds it."""
         endpoint, head, settings = self.endpoint, self.head, route.settings
         assert head is not None  # noqa: S101 - _examine has read it
-        reading = _Reading(self, settings.max_body)
+        reading = Reading(self, settings.max_body)
         try:
             body = await reading.whole()
             preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
@@ -179,23 +191,21 @@ class Call:
                 await endpoint.bodies.check(settings.schema_, self.scope["method"], body, seconds)
             if translate.is_job(head, route, preferences):
                 raise retry_later("store-unavailable", "this bridge has no store for jobs")
-            now = endpoint.loop.time()
-            if now >= deadline:
-                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
             queue = route.queue
-            nobody = False
-            if queue.listeners == 0:
-                nobody = await endpoint.lookout.nobody(queue)
-                if nobody and not settings.worker_wait:
-                    raise no_worker(route)
-                now = endpoint.loop.time()
+            waits = queue.listeners == 0 and await self._finds_nobody(route)
             if queue.unanswered >= settings.max_backlog:
                 raise queue_full(route, f"{queue.unanswered} calls wait for an answer, the route's limit")
+            now = endpoint.loop.time()
+            if now >= deadline:
+                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
             )
+            self.stream = stream_for(head, route, held) if settings.stream else None
+            if self.stream is not None:
+                held.on_notice = self.stream.on_notice
             queue.unanswered += 1
             route.counts.since[self.correlation_id] = self.started
             try:
@@ -207,11 +217,12 @@ class Call:
                     properties,
                     body,
                     text=translate.as_text(settings.message, head, body),
+                    in_parts=self.stream is not None,
                 )
             except BaseException as error:
                 self._close(held, route)
                 raise _not_sent(error) from error
-            if nobody:
+            if waits:
                 self.first_worker = endpoint.loop.create_task(self._wait_for_first_worker(held, route))
             return held
         finally:
@@ -232,6 +243,13 @@ class Call:
             pass
         held.end(End.CALLER_GONE)
 
+    async def _finds_nobody(self, route: ServedRoute) -> bool:
+        """Say whether nobody listens, and the call may wait for the first who does. Raises ``no-worker``."""
+        nobody = await self.endpoint.lookout.nobody(route.queue)
+        if nobody and not route.settings.worker_wait:
+            raise no_worker(route)
+        return nobody
+
     async def _wait_for_first_worker(self, held: Held[Frame], route: ServedRoute) -> None:
         """End a call that nobody has come for in time. Once there was a worker it has its time like any other."""
         lookout = self.endpoint.lookout
@@ -251,15 +269,12 @@ class Call:
 
     # -- after it
 
-    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
+    async def answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
+        """Send one whole answer. Raises :class:`Problem` where there is none to send."""
         if not isinstance(outcome, Frame):
-            if outcome in _WITHDRAWN:
-                self.endpoint.link.withdraw(held)
             if outcome is not End.CALLER_GONE:
                 raise problem_of(outcome, route, held)
             return
-        route.counts.answered += 1
-        route.queue.pace.note()
         answer = translate.answer_of(outcome, route)
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
@@ -287,23 +302,43 @@ class Call:
             value += b", work;dur=%.2f" % work_ms
         return value
 
+    def headers(self) -> Headers:
+        """Return the headers that every answer carries."""
+        headers = [
+            (b"correlation-id", self.correlation_id.encode()),
+            (b"server-timing", self._timing()),
+        ]
+        if self.wait is not None:
+            headers.append(self._applied(self.wait))
+        return headers
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer whose body comes in parts."""
+        self.answering = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_part(self, data: bytes, *, last: bool = False) -> None:
+        """Send a part of the body."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    def document(self, problem: Problem) -> bytes:
+        """Return a problem as JSON."""
+        instance = self.scope["raw_path"].decode("latin-1")
+        return problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True
-        instance = self.scope["raw_path"].decode("latin-1")
-        body = problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+        body = self.document(problem)
         headers: Headers = [
             (b"content-type", CONTENT_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
-            (b"correlation-id", self.correlation_id.encode()),
-            (b"server-timing", self._timing()),
+            *self.headers(),
             *problem.headers,
         ]
-        if self.wait is not None:
-            headers.append(self._applied(self.wait))
         if self._must_close(problem):
             headers.append((b"connection", b"close"))
         await respond(self.send, problem.row.status, headers, body)
@@ -329,65 +364,8 @@ class Call:
         if self._is_http_2:
             return False  # RFC 9113, 8.2.2: no such header there; the stream ends, the connection need not
         if problem.name in ("draining", "body-timeout") or self.head is None:
-            return True  # RFC 9110, 15.5.9 for the body that did not come
+            return True  # RFC 9110, 15.5.9 for the body that did not come; where the next request begins is unknown
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
-
-
-class _Reading:
-    """The reading of a body: bounded in size, time and the memory of all bodies together."""
-
-    __slots__ = ("_call", "_limit", "_reserved")
-
-    def __init__(self, call: Call, limit: int) -> None:
-        self._call = call
-        self._limit = limit
-        self._reserved = 0
-
-    def release(self) -> None:
-        self._call.endpoint.admission.release(self._reserved)
-
-    async def whole(self) -> bytes:
-        call = self._call
-        if not call.unread:
-            return b""
-        endpoint = call.endpoint
-        if call.head is not None and call.head.content_length is not None:
-            self._reserve(call.head.content_length)
-        try:
-            with endpoint.exchange.wheel.timeout(endpoint.rules.body_timeout):
-                body = await self._read()
-        except TimeoutError:
-            limit = endpoint.rules.body_timeout
-            raise Problem("body-timeout", f"the body was not whole within {limit:g} s") from None
-        call.unread = False
-        return body
-
-    async def _read(self) -> bytes:
-        body, more = await self._receive(0)
-        if not more:
-            return body
-        chunks, size = [body], len(body)
-        while more:
-            body, more = await self._receive(size)
-            chunks.append(body)
-            size += len(body)
-        return b"".join(chunks)
-
-    async def _receive(self, size: int) -> tuple[bytes, bool]:
-        message = await self._call.receive()
-        if message["type"] == "http.disconnect":
-            raise CallerGoneError
-        body: bytes = message.get("body", b"")
-        size += len(body)
-        if size > self._limit:
-            raise _too_large(self._limit)
-        if size > self._reserved:
-            self._reserve(size - self._reserved)
-        return body, bool(message.get("more_body", False))
-
-    def _reserve(self, size: int) -> None:
-        self._call.endpoint.admission.reserve(size)
-        self._reserved += size
 
 
 def _has_body(head: Head, scope: Scope) -> bool:
@@ -397,10 +375,6 @@ def _has_body(head: Head, scope: Scope) -> bool:
     return head.chunked or scope.get("http_version") == "2"
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem("body-too-large", f"the body is over {limit} bytes", extra={"limit_bytes": limit})
-
-
 def _not_sent(error: BaseException) -> BaseException:
     """Name a failure to send: nothing has left."""
     if isinstance(error, (NotConnectedError, BufferFullError)):
@@ -408,7 +382,3 @@ def _not_sent(error: BaseException) -> BaseException:
     if isinstance(error, LocalProtocolError):
         return translate.invalid("headers", "hold what no message header can hold")
     return error
-
-
-# Ends that leave a message behind which nobody waits for.
-_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED, End.NO_WORKER)

@@ -34,9 +34,6 @@ def refusals(document: Document) -> Iterator[Finding]:
         asked.append((("jwt",), "authentication by JWT"))
     if document.server.client_ca is not None:
         asked.append((("server", "client_ca"), "authentication by client certificate"))
-    for index, route in enumerate(document.routes):
-        if route.stream:
-            asked.append((("route", index, "stream"), "streams of events or chunks"))
     for at, what in asked:
         yield Finding(at, _REASON + what)
 

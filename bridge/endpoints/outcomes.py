@@ -1,8 +1,8 @@
-"""What a call is told that got no reply."""
+"""What the end of a held call means for its caller."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.backlog import retry_after, time_to_drain
 from bridge.exchange import End, Refused
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from bridge.problems import Ran
     from bridge.routing import ServedRoute
 
+# Ends that leave a message behind which nobody waits for, or a worker that works for nobody.
+WITHDRAWN: Final = frozenset(
+    {End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED, End.NO_WORKER, End.READER_BEHIND, End.BAD_PART, End.WORKER_LOST}
+)
+
 
 def problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> Problem:
-    """Return the answer for a call that ended without a reply."""
+    """Return the problem that a call without a reply is answered with."""
     if isinstance(outcome, Refused):
         return queue_full(route, "the broker refused the message")
     if outcome is End.DEADLINE:
@@ -26,6 +31,12 @@ def problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) ->
     if outcome is End.NO_WORKER:
         # It was sent, and somebody may have come for it at this very moment.
         return no_worker(route, "maybe")
+    if outcome is End.READER_BEHIND:
+        return Problem("slow-reader", "the caller reads more slowly than the worker writes")
+    if outcome is End.BAD_PART:
+        return Problem("bad-reply", "a part of the worker's answer cannot be sent: it is too large, or no answer")
+    if outcome is End.WORKER_LOST:
+        return Problem("worker-lost", "the worker was lost after a part of its answer was sent")
     return Problem("broker-lost", "the connection to the broker died while the call waited")
 
 
