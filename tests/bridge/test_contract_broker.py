@@ -134,7 +134,7 @@ async def test_a_message_that_the_broker_does_not_confirm_may_have_been_sent(imp
     async with (
         FakeBroker() as broker,
         ToldWorker(broker, "echo") as worker,
-        running(settings_for(broker, ROUTES, publish_timeout=0.3), implementation) as bridge,
+        running(settings_for(broker, ROUTES, publish_timeout=0.5), implementation) as bridge,
     ):
         loop = asyncio.get_running_loop()
         broker.pause()
@@ -155,13 +155,13 @@ async def test_once_confirmed_a_call_waits_for_its_reply_longer_than_for_the_rec
     async with (
         FakeBroker() as broker,
         ToldWorker(broker, "echo") as worker,
-        running(settings_for(broker, ROUTES, publish_timeout=0.1), implementation) as bridge,
+        running(settings_for(broker, ROUTES, publish_timeout=0.5), implementation) as bridge,
     ):
         calling = asyncio.create_task(bridge.call())
         message = await worker.request("echo")
         now = asyncio.get_running_loop().time
         started = now()
-        await until(lambda: now() - started > 0.3)
+        await until(lambda: now() - started > 0.7)
         assert not calling.done()
         await worker.reply(message, b"slow")
         assert (await calling).body == b"slow"
