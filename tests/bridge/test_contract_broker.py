@@ -228,7 +228,12 @@ async def test_replies_with_undefined_escapes_cost_at_most_their_own_call(implem
             for frame in broker.received
             if frame.headers.get("type") == "echo" and frame.command == "SEND"
         }
-        message = "MESSAGE\nsubscription:replies\nmessage-id:1\ndestination:/temp-queue/replies\n"
+        (subscription,) = {
+            frame.headers["id"]
+            for frame in broker.received
+            if frame.connection == connection and frame.headers.get("destination") == "/temp-queue/replies"
+        }
+        message = f"MESSAGE\nsubscription:{subscription}\nmessage-id:1\ndestination:/temp-queue/replies\n"
         await broker.inject(f"{message}correlation-id:\\q\n\nx\0".encode(), connection)
         await until(lambda: bridge.bridge.exchange.counts.stray_replies == 1)
         correlation_id = messages[b"1"].get("correlation-id")
