@@ -10,7 +10,7 @@ from bridge.openapi import components
 from bridge.settings.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bridge.openapi.components import Answers
     from bridge.settings import Route
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _PARAMETER: Final = re.compile(r"\{([^}]*)\}")
 # OpenAPI 3.1, Parameter Object: these are not described as parameters.
 _NO_PARAMETERS: Final = frozenset({"accept", "content-type", "authorization"})
+_STREAMS: Final[Mapping[object, tuple[str, ...]]] = {
+    True: (
+        "With `Accept: text/event-stream` the answer is a stream of events:",
+        "`started`, `progress`, `chunk` and, as the last, `done` or `failed`.",
+    ),
+    "body": ("The worker may send its reply in parts as it makes them.",),
+}
 ALWAYS: Final = (
     "invalid-request", "body-timeout", "body-too-large", "uri-too-long", "headers-too-large", "internal",
     "worker-failed", "worker-lost", "poisoned", "bad-reply", "broker-lost",
@@ -69,7 +76,7 @@ def _description(route: Route) -> str:
     held = f"Held for at most {_spaced(format_duration(route.timeout))}."
     reply = f"The reply has at most {_spaced(format_size(route.max_reply))}."
     persistent = ["The message survives a restart of the broker."] if route.persistent else []
-    return " ".join([held, reply, *persistent])
+    return " ".join([held, reply, *persistent, *_STREAMS.get(route.stream, ())])
 
 
 def _spaced(amount: str) -> str:
