@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import ssl
+import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlsplit
 
 from activemq.brokers import Profile, profile_for
 from activemq.clock import Clock
@@ -31,6 +29,7 @@ from activemq.errors import (
 from activemq.frames import Limits
 from activemq.frames import encode as encode_frame
 from activemq.protocol import Credentials, Stomp
+from activemq.servers import Backoff, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,51 +41,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_PORT: Final = 61613
 ECHO_TIMEOUT: Final = 2.0  # seconds
 SUBSCRIBE_TIMEOUT: Final = 10.0  # seconds
 MOVE_TIMEOUT: Final = 30.0  # seconds
 STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One broker's address; ``tls`` is the context to use, None for plain TCP."""
-
-    host: str
-    port: int = DEFAULT_PORT
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-
-    @classmethod
-    def parse(cls, url: str) -> Server:
-        """Read ``stomp://host:port`` or ``stomp+ssl://host:port``; raises ValueError saying what is wrong."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("stomp", "stomp+ssl"):  # not shown whole: it may hold a passcode
-            raise ValueError(f"{parts.scheme!r}: must begin with stomp:// or stomp+ssl://")
-        if not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("must be stomp://HOST:PORT and nothing else (login and passcode have their own settings)")
-        tls = ssl.create_default_context() if parts.scheme == "stomp+ssl" else None
-        return cls(parts.hostname, parts.port or DEFAULT_PORT, tls)
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait after the nth failed round of attempts, in seconds: doubling, capped, at random.
-
-    The cap is low: a bridge has to be well within a second of its broker (docs/performance.md), and a refused
-    connection attempt costs next to nothing.
-    """
-
-    first: float = 0.05
-    cap: float = 0.8
-
-    def delay(self, failures: int) -> float:
-        """``failures`` counts from 1. Between half of the step and the whole of it, so that many do not march."""
-        step = min(self.cap, self.first * (1 << min(failures - 1, 16)))
-        return step * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
 @dataclass(eq=False, slots=True)
@@ -139,6 +97,9 @@ class Client:
         self._renewed = 0  # the generation whose connection has been sent all subscriptions
         self._complaints: dict[Server, str] = {}  # what was logged already
         self._ids = count(1)
+        # Not to be guessed: Classic hands on a JMS text with a NUL as it is, and behind the NUL may stand what looks
+        # like a frame for one of our subscriptions.
+        self._token = secrets.token_hex(4)
         self._listeners: list[tuple[Callable[[], None], Callable[[Exception], None]]] = []
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -194,10 +155,11 @@ class Client:
     ) -> Subscription:
         """Subscribe now and on every later connection.
 
-        ``headers`` makes the SUBSCRIBE headers from the broker's profile, e.g. ``lambda p: p.consume("orders")``.
+        ``headers`` makes the SUBSCRIBE headers from the broker's profile, e.g. ``lambda p: p.consume("orders")``;
+        ``name`` begins its id, for those who look at the broker.
         If the broker refuses, it is logged and ``Subscription.error`` says why.
         """
-        subscription = Subscription(name or f"s{next(self._ids)}", headers, on_message)
+        subscription = Subscription(f"{name or 's'}-{self._token}-{next(self._ids)}", headers, on_message)
         self._begin(subscription)
         return subscription
 

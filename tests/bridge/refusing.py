@@ -60,7 +60,7 @@ async def refusing(broker, implementation, queue):
         route("always", "/always-job", async_="always"),
         route("keyed", "/keyed-job", idempotency="required"),
     ]
-    settings = settings_for(broker, routes, body_timeout=0.2, max_held=3, max_body_memory=MAX_MEMORY)
+    settings = settings_for(broker, routes, body_timeout=0.4, max_held=3, max_body_memory=MAX_MEMORY)
     async with (
         ToldWorker(broker, queue("echo")) as worker,
         running(settings, implementation) as bridge,
