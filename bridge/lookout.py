@@ -59,6 +59,7 @@ class Lookout:
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._silent = False  # it was said that this broker does not tell
+        self._unanswered = False  # it was said that it does not answer
         side.subscribe(lambda p: {"destination": p.topic(BEACON), "ack": "auto"}, self._on_beacon, name="presence")
         side.subscribe(lambda p: p.replies(ECHO), self._on_echo, name="presence-echo")
         for client in (main, side):
@@ -101,7 +102,9 @@ class Lookout:
                     if queue.listeners == 0 and queue.sure:
                         return True
         except TimeoutError:
-            log.warning("the broker does not answer: cannot tell whether anybody listens on %s", queue.name)
+            if not self._unanswered:  # once, not for each call
+                self._unanswered = True
+                log.warning("the broker does not answer: cannot tell whether anybody listens on %s", queue.name)
         return False
 
     async def first_worker(self, queue: Queue, timeout: float) -> bool:
@@ -257,6 +260,7 @@ class Lookout:
     def _on_echo(self, frame: Frame) -> None:
         if frame.get("correlation-id") != str(self._echoes):
             return
+        self._unanswered = False
         flown, self._flying, self._next = self._flying, self._next, None
         if self._flying is not None:
             self._send_echo()
