@@ -260,7 +260,7 @@ def encode_notice(
 
 def encode_cancel(destination: str, correlation_id: str) -> bytes:
     """Return the SEND frame that tells workers that a call is over; ``destination`` is the cancel topic."""
-    return _finish(f"SEND\ndestination:{destination}\ncorrelation-id:{correlation_id}\n", b"", text=True)
+    return _finish(f"SEND\ndestination:{destination}\ncorrelation-id:{escape(correlation_id)}\n", b"", text=True)
 
 
 # What the broker adds to a message, or what belongs to one delivery of it: not part of a copy.
@@ -314,12 +314,16 @@ class ReplyMessage:
     Raises :class:`MessageError` naming the field for a reply that cannot be an HTTP answer.
     """
 
-    __slots__ = ("frame", "status")
+    __slots__ = ("frame",)
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        value = frame.get("http_status")
-        self.status = 200 if value is None else _status(value)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status; it says nothing where there is a ``problem``."""
+        value = self.frame.get("http_status")
+        return 200 if value is None else _status(value)
 
     @property
     def body(self) -> bytes:

@@ -347,9 +347,10 @@ def answer_of(frame: Frame, route: ServedRoute) -> Answer:
             raise _worker_problem(problem, reply)
         headers: Headers = []
         body = reply.body
-        if reply.status in _NO_BODY:
+        status = reply.status
+        if status in _NO_BODY:
             if body:
-                raise _bad_reply(f"a {reply.status} has no body")
+                raise _bad_reply(f"a {status} has no body")
         else:
             headers.append((b"content-type", reply.content_type.encode()))
             headers.append((b"content-length", b"%d" % len(body)))
@@ -357,7 +358,7 @@ def answer_of(frame: Frame, route: ServedRoute) -> Answer:
             value = reply.property(name)
             if value is not None:
                 headers.append((header, value.encode()))
-        return Answer(reply.status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
+        return Answer(status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
     except MessageError as error:
         raise _bad_reply(str(error)) from None
     except RemoteProtocolError:

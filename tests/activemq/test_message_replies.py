@@ -208,7 +208,11 @@ def test_a_status_that_an_answer_may_have(status: int) -> None:
 )
 def test_a_status_that_no_answer_may_have(status: str) -> None:
     with pytest.raises(MessageError, match="http_status: must be 200 to 599"):
-        reply(http_status=status)
+        _ = reply(http_status=status).status
+
+
+def test_a_problem_needs_no_status() -> None:
+    assert reply(http_status="abc", problem="worker-failed").problem == "worker-failed"
 
 
 @pytest.mark.parametrize("problem", sorted(PROBLEMS))
