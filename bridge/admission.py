@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from bridge.problems import retry_later
+from bridge.backlog import retry_after, time_to_drain
+from bridge.problems import Problem, retry_later
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.routing import ServedRoute
+
+NO_RATE: Final = 5.0  # seconds to come back in when nothing at all is answered
 
 
 class Admission:
-    """Counts what is held. ``max_held`` calls, ``max_memory`` bytes of bodies being read or written."""
+    """Counts what is held. ``max_held`` calls, ``max_memory`` bytes of bodies being read or written.
 
-    def __init__(self, max_held: int, max_memory: int) -> None:
+    ``rate``: answers per second, of all routes.
+    """
+
+    def __init__(self, max_held: int, max_memory: int, rate: Callable[[], float] = lambda: 0.0) -> None:
         self.held = 0
         self.memory = 0
         self.draining = False
         self._max_held = max_held
         self._max_memory = max_memory
+        self._rate = rate
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -28,9 +37,10 @@ class Admission:
         if self.draining:
             raise retry_later("draining", "this bridge takes no new calls")
         if self.held >= self._max_held:
-            raise retry_later("bridge-full", f"this bridge holds {self.held} calls, its limit")
+            raise self._full(f"this bridge holds {self.held} calls, its limit")
         if route.held >= route.settings.max_held:
-            raise retry_later("route-full", f"this route holds {route.held} calls, its limit")
+            after = retry_after(time_to_drain(route.held, route.queue.pace.rate(), route.settings.timeout))
+            raise retry_later("route-full", f"this route holds {route.held} calls, its limit", after=after)
         self.held += 1
         route.held += 1
 
@@ -44,8 +54,12 @@ class Admission:
     def reserve(self, size: int) -> None:
         """Set aside memory for ``size`` bytes of a body, or raise :class:`Problem`; give it back with release."""
         if self.memory + size > self._max_memory:
-            raise retry_later("bridge-full", "this bridge holds too many bytes of bodies")
+            raise self._full("this bridge holds too many bytes of bodies")
         self.memory += size
+
+    def _full(self, detail: str) -> Problem:
+        after = retry_after(time_to_drain(self.held, self._rate(), NO_RATE))
+        return retry_later("bridge-full", detail, after=after)
 
     def release(self, size: int) -> None:
         """Give memory back."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
+from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.pages import PREFIXES, make_pages
+from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
 from bridge.link import Link
+from bridge.lookout import BEACON, Lookout
+from bridge.presence import Presence
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
@@ -27,13 +32,18 @@ class Bridge:
         self.settings = settings
         self.wheel = Wheel()
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
-        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
+        self.presence = Presence((route.queue for route in settings.routes), BEACON)
+        self.router = Router(ServedRoute(route, self.presence[route.queue]) for route in settings.routes)
+        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory, self.presence.rate)
         self._client: Client | None = None
         self._side: Client | None = None  # for what is not part of a held call's way
+        self._lookout: Lookout | None = None
         self._call: CallEndpoint | None = None
         self._pages = make_pages(
             self.exchange.new_id,
             lambda: self.ready,
+            self._status,
+            AdminKey(settings.admin.key_sha256),
             guarded=not settings.server.allow_anonymous,
             public_url=settings.server.public_url,
         )
@@ -58,25 +68,36 @@ class Bridge:
         self._client = client = make_client(settings.broker)
         self._side = make_client(settings.broker)
         link = Link(client, self.exchange, Withdrawals(self._side))
+        self._lookout = lookout = Lookout(client, self._side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
             guarded=not settings.server.allow_anonymous,
         )
-        router = Router(ServedRoute(route) for route in settings.routes)
-        self._call = CallEndpoint(rules, router, self.exchange, self.admission, link)
+        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout)
         self.wheel.start()
+        lookout.start()
         await client.start()
         await self._side.start()
 
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
-        if client is not None and self._side is not None:
+        if client is not None and self._side is not None and self._lookout is not None:
+            self._lookout.stop()
             await client.stop()
             await self._side.stop()
             self.wheel.stop()
+
+    def _status(self) -> dict[str, Any]:
+        return status_of(
+            now=asyncio.get_running_loop().time(),
+            connected=self._client is not None and self._client.connected,
+            told=self.presence.known,
+            admission=self.admission,
+            router=self.router,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

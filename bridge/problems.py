@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Ran = Literal["no", "maybe", "yes"]
 
 CONTENT_TYPE: Final = "application/problem+json"
-RETRY_SOON: Final = "1"  # seconds
+RETRY_SOON: Final = 1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Row:
 
 TABLE: Final[Mapping[str, Row]] = {
     "invalid-request": Row(400, "The request is malformed", "no", "Correct the field that `field` names."),
+    "unauthenticated": Row(401, "Who are you?", "no", "Send `Authorization: Bearer KEY`."),
     "forbidden": Row(403, "Not allowed", "no", "This bridge is open to programs on its own machine only."),
     "no-route": Row(404, "No such route", "no", "Check the path; it is matched as it comes, letter by letter."),
     "method-not-allowed": Row(405, "Method not allowed", "no", "Use one of the methods in `Allow`."),
@@ -42,6 +43,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "poisoned": Row(502, "The message was given up", "maybe", "It was lost too many times and has been parked."),
     "bad-reply": Row(502, "The reply cannot be an answer", "yes", "The worker ran, and answered what HTTP cannot say."),
     "broker-lost": Row(502, "The broker was lost", "maybe", "The connection died while the call waited."),
+    "no-worker": Row(503, "No worker is there", "no", "Try again after `Retry-After` seconds, or start a worker."),
     "broker-unavailable": Row(503, "The broker is not there", "no", "Try again after `Retry-After` seconds."),
     "store-unavailable": Row(503, "No store for jobs", "no", "Call without Idempotency-Key and respond-async."),
     "queue-full": Row(503, "The queue takes no more", "no", "Try again after `Retry-After` seconds."),
@@ -89,6 +91,6 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it that
         return json.dumps(document).encode()
 
 
-def retry_later(name: str, detail: str, ran: Ran | None = None) -> Problem:
-    """Make one of the 503s, which all say when to come back."""
-    return Problem(name, detail, ran, headers=((b"retry-after", RETRY_SOON.encode()),))
+def retry_later(name: str, detail: str, ran: Ran | None = None, *, after: int = RETRY_SOON) -> Problem:
+    """Make one of the 503s, which all say when to come back: after so many seconds."""
+    return Problem(name, detail, ran, headers=((b"retry-after", b"%d" % after),))

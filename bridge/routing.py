@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from activemq.message import PATH_PREFIX, property_of
+from bridge.presence import Queue
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
@@ -22,11 +23,14 @@ Parameters = tuple[tuple[str, str], ...]
 class ServedRoute:
     """A route as it is served: its settings, and what is worked out of them once."""
 
-    __slots__ = ("encoder", "held", "passes", "returns", "settings")
+    __slots__ = ("answered", "encoder", "held", "passes", "queue", "returns", "settings", "since")
 
-    def __init__(self, settings: Route) -> None:
+    def __init__(self, settings: Route, queue: Queue | None = None) -> None:
         self.settings = settings
+        self.queue = Queue(settings.queue) if queue is None else queue  # several routes may share one
         self.held = 0  # calls at this moment
+        self.since: dict[str, float] = {}  # of those at the broker: id → the loop's time when they came, oldest first
+        self.answered = 0
         self.encoder: RequestEncoder | None = None  # made when the broker, and so its profile, is known
         # request header → property, property → response header
         self.passes = {name.encode(): property_of(name) for name in settings.pass_headers}

@@ -14,12 +14,16 @@ from bridge.translate import check_open_bridge, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
+    from bridge.admin import AdminKey
+
 PREFIXES = ("/-/", "/problems/")
 _NO_STORE = {"cache-control": "no-store"}
+_CHALLENGE = ((b"www-authenticate", b"Bearer"),)
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}</title>
@@ -38,11 +42,19 @@ _RAN = {
 }
 
 
-def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded: bool, public_url: str) -> Starlette:
+def make_pages(
+    new_id: Callable[[], str],
+    ready: Callable[[], bool],
+    status: Callable[[], dict[str, Any]],
+    admin: AdminKey,
+    *,
+    guarded: bool,
+    public_url: str,
+) -> Starlette:
     """Return their application.
 
-    ``new_id`` makes correlation ids, ``ready`` says if calls can be served; ``guarded``: only this machine may look,
-    as only it may call (docs/http.md).
+    ``new_id`` makes correlation ids, ``ready`` says if calls can be served, ``status`` what the bridge does, for whom
+    ``admin`` lets in; ``guarded``: only this machine may look, as only it may call (docs/http.md).
     """
 
     def check(request: Request) -> None:
@@ -56,7 +68,14 @@ def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded:
     async def readiness(request: Request) -> Response:
         check(request)
         is_ready = ready()
-        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503, headers=_NO_STORE)
+        details = status() if admin.opens(request.headers.get("authorization")) else {}
+        return JSONResponse(details | {"ready": is_ready}, 200 if is_ready else 503, headers=_NO_STORE)
+
+    async def status_page(request: Request) -> Response:
+        check(request)
+        if not admin.opens(request.headers.get("authorization")):
+            raise Problem("unauthenticated", "this page needs the admin key", headers=_CHALLENGE)
+        return JSONResponse(status(), headers=_NO_STORE)
 
     async def problem_page(request: Request) -> Response:
         check(request)
@@ -77,6 +96,7 @@ def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded:
         routes=[
             Route("/-/live", live, methods=["GET"]),
             Route("/-/ready", readiness, methods=["GET"]),
+            Route("/-/api/status", status_page, methods=["GET"]),
             Route("/problems/{name}", problem_page, methods=["GET"]),
         ],
         exception_handlers={404: refused, 405: refused, Problem: refused},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import secrets
 from typing import TYPE_CHECKING
 
 from bridge.server import BindError, run
-from bridge.settings import Settings, SettingsError, load
+from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.console import CommandError, say
 from mqbridge.environment import environment
 
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def serve(config: Path) -> int:
     """Run until a signal; return the exit code."""
-    settings = read_settings(config)
+    settings = with_admin_key(read_settings(config))
     for note in settings.notes:
         log.warning("%s", note)
     try:
@@ -26,6 +28,16 @@ def serve(config: Path) -> int:
     except BindError as error:
         raise CommandError(str(error)) from error
     return 1 if cut else 0
+
+
+def with_admin_key(settings: Settings) -> Settings:
+    """Give a bridge without any authentication an admin key for as long as it runs, and print it once."""
+    if settings.admin.key_sha256 or settings.callers or settings.jwt is not None:
+        return settings
+    key = secrets.token_urlsafe(32)
+    say(f"admin key {key}")
+    admin = Admin(key_sha256=hashlib.sha256(key.encode()).hexdigest())
+    return settings.model_copy(update={"admin": admin})
 
 
 def read_settings(config: Path) -> Settings:

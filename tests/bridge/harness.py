@@ -75,6 +75,8 @@ class Running:
             "wheel": len(bridge.wheel),
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
+            "unanswered": sum(queue.unanswered for queue in bridge.presence.queues.values()),
+            "since": sum(len(route.since) for route in bridge.router.routes),
             "calls": sum(any(name in repr(task) for name in _OF_CALLS) for task in asyncio.all_tasks()),
         }
 
@@ -107,6 +109,9 @@ async def running(settings: Settings, implementation: str, *, connected: bool = 
         if connected:
             await asyncio.wait([ready, served], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             assert ready.done(), "the bridge did not get ready"
+            # So that a call without a worker is always refused, and not only when the bridge was quick to know.
+            bridge = made[0]
+            await until(lambda: bridge.presence.known or not bridge.presence.queues, "who listens is known")
         yield Running(made[0], ports[0], stop, served)
     finally:
         stop.set()

@@ -30,8 +30,10 @@ ORDER = {
     "body-timeout": 408,
     "store-unavailable": 503,
     "broker-unavailable": 503,
+    "no-worker": 503,
+    "queue-full": 503,
 }
-STATES = {"draining", "bridge-full", "route-full", "broker-unavailable"}
+STATES = {"draining", "bridge-full", "route-full", "broker-unavailable", "no-worker", "queue-full"}
 IMPOSSIBLE = {
     ("no-route", "method-not-allowed"),  # a path that is none has no methods
     ("body-too-large", "body-timeout"),  # nobody waits for a body that is refused by its length
@@ -78,6 +80,8 @@ async def start(implementation, broker):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def connected(implementation):
     async with FakeBroker() as broker, await start(implementation, broker) as bridge:
+        await until(lambda: bridge.bridge.presence.known)
+        bridge.bridge._lookout.stop()  # from here on it is the test that says who listens
         yield bridge
 
 
@@ -97,12 +101,14 @@ async def answer(bridge, *rules):
     admission.draining = "draining" in rules
     admission.held = MAX_HELD if "bridge-full" in rules else 0
     route.held = MAX_HELD if "route-full" in rules else 0
+    route.queue.put(0 if "no-worker" in rules else 1, sure=True)
+    route.queue.unanswered = route.settings.max_backlog if "queue-full" in rules else 0
     try:
         async with await Caller.connect(bridge.port) as caller:
             await caller.send(broken(*rules))
             response = await caller.response()
     finally:
-        admission.draining, admission.held, route.held = False, 0, 0
+        admission.draining, admission.held, route.held, route.queue.unanswered = False, 0, 0, 0
     if response.status == 400:
         return "framing"
     assert response.status == ORDER[response.name]

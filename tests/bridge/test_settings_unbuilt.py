@@ -58,8 +58,6 @@ def test_what_is_wrong_in_a_part_that_is_not_built_is_told_as_well():
     ("line", "key"),
     [
         ('job_timeout = "2h"', "job_timeout"),
-        ('worker_wait = "2s"', "worker_wait"),
-        ("max_backlog = 5", "max_backlog"),
     ],
 )
 def test_what_does_nothing_yet_in_a_route_is_noted(line, key):
@@ -79,7 +77,6 @@ def test_a_route_of_jobs_only_is_noted_with_what_its_callers_get(line):
         ('[store]\nurl = "sqlite:///other.db"\n', "store.url"),
         ('[store]\nretention = "48h"\n', "store.retention"),
         ('[cors]\norigins = ["https://a.example"]\n', "cors.origins"),
-        (f'[admin]\nkey_sha256 = "{"0" * 64}"\n', "admin.key_sha256"),
     ],
 )
 def test_a_table_that_does_nothing_yet_is_noted(text, key):
