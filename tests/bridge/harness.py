@@ -115,6 +115,9 @@ async def running(
         if connected:
             await asyncio.wait([ready, served], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             assert ready.done(), "the bridge did not get ready"
+            # So that a call without a worker is always refused, and not only when the bridge was quick to know.
+            bridge = made[0]
+            await until(lambda: bridge.presence.known or not bridge.presence.queues, "who listens is known")
         yield Running(made[0], ports[0], stop, served)
     finally:
         stop.set()
