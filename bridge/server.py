@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -293,8 +292,6 @@ def _name(sock: socket.socket) -> str:
 
 def _allow_many_connections() -> None:
     """Use all the descriptors that the system lets us have: each held call is one."""
-    if sys.platform == "win32":
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
