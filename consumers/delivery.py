@@ -7,7 +7,14 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import ActiveMQError, BufferFullError, ConnectionLostError, NotConnectedError, ServerError
+from activemq.errors import (
+    ActiveMQError,
+    BufferFullError,
+    ConnectionLostError,
+    MessageError,
+    NotConnectedError,
+    ServerError,
+)
 from activemq.message import RequestMessage
 from consumers.answer import call_of
 
@@ -97,10 +104,13 @@ class Delivery:
     async def replace(self, encode: Callable[[str], bytes], subscription: Subscription) -> None:
         """Put another message in its place, both or neither; if the broker will not, give it back after a while.
 
-        ``encode`` gets the transaction's name and returns the other message's frame.
+        ``encode`` gets the transaction's name and returns the other message's frame; a MessageError that it raises is
+        raised: asking again would not help.
         """
         try:
             await self._client.move(self.frame, self.generation, encode)
+        except MessageError:
+            raise
         except ConnectionLostError:
             self._counts.returned += 1  # the broker has it, as it was
         except ActiveMQError as error:

@@ -27,8 +27,11 @@ class Verdict(enum.Enum):
 
 
 def judge(message: RequestMessage) -> Verdict:
-    """Say what to do; raises MessageError for an attempt that is not a number."""
-    if not message.redelivered:
+    """Say what to do; raises MessageError for an attempt that is not a number.
+
+    A message whose body was over the worker's limit is "run" at once, which refuses it: a copy would have no body.
+    """
+    if not message.redelivered or message.frame.oversize:
         return Verdict.RUN
     if message.text("redeliver") == "false":
         return Verdict.LOST

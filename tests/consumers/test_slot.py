@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from activemq import Clock, Frame
+from activemq.brokers import profile_for
 from activemq.errors import BufferFullError, NotConnectedError, ServerError
 from consumers import Reply
 from consumers.counts import Counts
@@ -32,6 +33,10 @@ class StubClient:
         self.unsubscribed = []
         self.refusals = []
         self.confirms = True
+        self.connected = True
+        self.profile = profile_for("classic", "")
+        self.moved = []
+        self.renewed = []
 
     def subscribe(self, headers, on_message):
         self.deliver = on_message
@@ -39,6 +44,15 @@ class StubClient:
 
     def listen(self, on_connected, on_lost):
         pass
+
+    async def move(self, frame, generation, encode):
+        data = encode("t1")
+        self.write()
+        self.moved.append(data)
+
+    def renew(self, subscription):
+        self.write()
+        self.renewed.append(subscription.id)
 
     def unsubscribe(self, subscription):
         self.write()
@@ -214,3 +228,49 @@ async def test_a_drained_slot_leaves_what_has_just_come_to_others():
     assert client.unsubscribed
     assert not client.sent
     assert not client.acked
+
+
+async def never(request):
+    raise AssertionError("it must not be run")
+
+
+def redelivered(head="", body=b"body"):
+    start = "".join(f"\n{name}:{value}" for name, value in REQUEST.items())
+    return Frame("MESSAGE", f"{start}\nredelivered:true{head}", body)
+
+
+@pytest.mark.parametrize("head", ["\nbig:" + r"\c" * 9_000, "\nnul:a\0b"], ids=["a long header", "a NUL"])
+async def test_a_lost_message_that_cannot_be_copied_is_parked_without_what_is_at_fault(head):
+    async with slot_with(never) as (client, slot, _):
+        client.deliver(redelivered(head))
+        await until(lambda: client.moved)
+    assert b"\ndestination:/queue/q.poison\n" in client.moved[0]
+    assert b"problem:poisoned" in client.sent[0]
+    assert (len(client.moved), slot._counts.poisoned, slot._counts.handed_on) == (1, 1, 0)
+
+
+async def test_a_lost_message_of_which_nothing_can_be_parked_is_acknowledged_and_the_next_served():
+    async with slot_with() as (client, slot, _):
+        client.deliver(redelivered("\nbad:\\q"))
+        client.deliver(message())
+        await until(lambda: len(client.acked) == 2)
+    assert b"problem:poisoned" in client.sent[0]
+    assert (client.moved, slot._counts.poisoned, slot._counts.replied) == ([], 1, 2)
+
+
+async def test_a_lost_message_whose_body_was_over_the_limit_is_refused_and_not_copied():
+    async with slot_with(never) as (client, slot, _):
+        frame = redelivered(body=b"")
+        frame.oversize = 20_000_000
+        client.deliver(frame)
+        await until(lambda: client.acked)
+    assert b"problem:worker-failed" in client.sent[0]
+    assert (client.moved, slot._counts.failed) == ([], 1)
+
+
+async def test_a_lost_message_with_a_senseless_attempt_that_is_not_to_come_again_is_told():
+    async with slot_with(never) as (client, _, task):
+        client.deliver(redelivered("\nredeliver:false\nattempt:first"))
+        await until(lambda: client.acked)
+        assert not task.done()
+    assert b"problem:worker-lost" in client.sent[0]
