@@ -211,7 +211,7 @@ def _document(frame: Frame) -> object:
     try:
         if "json" in ReplyMessage(frame).content_type:
             return json.loads(frame.body)
-    except (ValueError, ActiveMQError):
+    except (ValueError, RecursionError, ActiveMQError):
         pass  # what says it is JSON and is not is told as text
     body = _body(frame.body)
     return body.get("body", body)

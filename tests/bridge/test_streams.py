@@ -1,0 +1,118 @@
+"""Answers in parts from a worker that does as it is told: what is wrong with one call is the end of that call alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from activemq.testing import FakeBroker
+from bridge.settings import Route
+from tests.bridge.callers import Caller, request
+from tests.bridge.harness import Running, ToldWorker, running, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activemq import Frame
+
+EVENTS = (("Accept", "text/event-stream"), ("Connection", "close"))
+LEAVING = (("Connection", "close"),)
+
+
+class World:
+    """A bridge with one route `/q`, its worker, and one caller who reads to the end."""
+
+    def __init__(self, bridge: Running, worker: ToldWorker) -> None:
+        self.bridge = bridge
+        self.worker = worker
+        self.message: Frame
+        self.caller: Caller
+
+    async def begin(self, stream: bool | str, receive_buffer: int | None = None) -> None:
+        self.caller = await Caller.connect(self.bridge.port, receive_buffer=receive_buffer)
+        await self.caller.send(request("/q", b"x", headers=LEAVING if stream == "body" else EVENTS))
+        self.message = await self.worker.request("q")
+
+    async def tell(self, kind: str, body: bytes = b"", attempt: str = "1", **properties: str) -> None:
+        await self.worker.reply(self.message, body, reply_kind=kind, attempt=attempt, **properties)
+
+    async def end(self, body: bytes = b"", **properties: str) -> None:
+        await self.worker.reply(self.message, body, **properties)
+
+    async def rest(self) -> bytes:
+        return await self.caller.ended()
+
+    async def events(self) -> list[tuple[str, Any]]:
+        """Read to the end; return the events as (event, data)."""
+        body = b""
+        for part in _dechunked((await self.rest()).partition(b"\r\n\r\n")[2]):
+            body += part
+        found = []
+        for block in body.decode().split("\n\n")[:-1]:
+            fields = dict(line.split(": ", 1) for line in block.split("\n"))
+            found.append((fields["event"], json.loads(fields["data"])))
+        return found
+
+
+def _dechunked(data: bytes) -> list[bytes]:
+    parts = []
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        parts.append(data[: int(size, 16)])
+        data = data[int(size, 16) + 2 :]
+    return parts
+
+
+@asynccontextmanager
+async def world(
+    implementation: str, stream: bool | str, *, receive_buffer: int | None = None, **route: Any
+) -> AsyncIterator[World]:
+    routes = [
+        Route(name="q", path="/q", queue="q", stream=stream, **route),
+        Route(name="other", path="/other", queue="other"),
+    ]
+    async with (
+        FakeBroker() as broker,
+        running(settings_for(broker, routes), implementation) as bridge,
+        ToldWorker(broker, "q", "other") as worker,
+    ):
+        world = World(bridge, worker)
+        await world.begin(stream, receive_buffer)
+        async with world.caller:
+            yield world
+        await bridge.at_rest()
+
+
+async def test_what_is_too_deep_for_a_json_parser_is_told_as_text_and_costs_nobody_a_connection(
+    implementation: str,
+) -> None:
+    async with world(implementation, stream=True) as w:
+        other = asyncio.create_task(w.bridge.call("/other", b"x"))
+        message = await w.worker.request("other")
+        for kind in ("progress", "chunk"):
+            await w.tell(kind, b"[" * 20_000, content_type="application/json")
+        await w.end(b"all")
+        await w.worker.reply(message, b"fine")
+        assert (await other).body == b"fine"
+        events = await w.events()
+    assert [(kind, data) for kind, data in events[:2]] == [("progress", "[" * 20_000), ("chunk", "[" * 20_000)]
+    assert events[-1][0] == "done"
+
+
+async def test_a_notice_that_cannot_be_read_ends_its_own_call_and_no_other(implementation: str) -> None:
+    async with world(implementation, stream=True) as w:
+        other = asyncio.create_task(w.bridge.call("/other", b"x"))
+        message = await w.worker.request("other")
+        held = w.bridge.bridge.exchange._held[w.message.get("correlation-id") or ""]
+
+        def defect(_: Frame) -> None:
+            raise RuntimeError("a defect")
+
+        held.on_notice = defect
+        await w.tell("progress", b"1", content_type="application/json")
+        await w.worker.reply(message, b"fine")
+        assert (await other).body == b"fine"
+        [(kind, problem)] = await w.events()
+    assert (kind, problem["type"]) == ("failed", "/problems/bad-reply")
