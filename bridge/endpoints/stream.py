@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bridge.translate import Answer, Head
 
 KEEP_ALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
-MAX_EVENT: Final = 64 * 1024  # bytes
+MAX_EVENT: Final = 64 * 1024  # bytes of a worker's word, as it sent them: what it can know
 MAX_BEHIND: Final = 1024 * 1024  # bytes that wait for a reader
 EVENT_STREAM: Final = b"text/event-stream"
 
@@ -107,13 +107,13 @@ class EventStream:
 
     def on_notice(self, frame: Frame) -> None:
         """See :class:`Stream`."""
-        kind = frame.get("reply_kind") or ""
-        document = {"attempt": self._held.attempt} if kind == "started" else _document(frame)
-        event = self._event(kind, json.dumps(document).encode())
-        if len(event) <= MAX_EVENT:
-            self._parts.add(event, may_be_lost=kind != "chunk")
-        elif kind == "chunk":
-            self._held.end(End.BAD_PART)
+        kind = frame.raw("reply_kind") or ""
+        if len(frame.body) > MAX_EVENT or frame.oversize:
+            if kind == "chunk":
+                self._held.end(End.BAD_PART)
+            return
+        data = _json({"attempt": self._held.attempt}) if kind == "started" else _document(frame)
+        self._parts.add(self._event(kind, data), may_be_lost=kind != "chunk")
 
     async def run(self, call: Call) -> Outcome:
         """See :class:`Stream`."""
@@ -131,7 +131,7 @@ class EventStream:
         try:
             if not isinstance(outcome, Frame):
                 raise problem_of(outcome, self._route, self._held)
-            event = self._event("done", json.dumps(_done(translate.answer_of(outcome, self._route))).encode())
+            event = self._event("done", _json(_done(translate.answer_of(outcome, self._route))))
         except Problem as problem:
             event = self._event("failed", call.document(problem))
         await call.send_part(event, last=True)
@@ -206,15 +206,20 @@ def _done(answer: Answer) -> dict[str, object]:
     }
 
 
-def _document(frame: Frame) -> object:
+def _document(frame: Frame) -> bytes:
     """Return a notice's body as JSON: as it is, or as text, or as base64."""
     try:
         if "json" in ReplyMessage(frame).content_type:
-            return json.loads(frame.body)
+            return _json(json.loads(frame.body))
     except (ValueError, RecursionError, ActiveMQError):
-        pass  # what says it is JSON and is not is told as text
+        pass  # what says it is JSON and is not is told as text; so are NaN and what is too deep for us
     body = _body(frame.body)
-    return body.get("body", body)
+    return _json(body.get("body", body))
+
+
+def _json(document: object) -> bytes:
+    """Return it on one line, no longer than it need be; raises ValueError for what JSON does not have."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _body(body: bytes) -> dict[str, object]:

@@ -7,7 +7,10 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from activemq.testing import FakeBroker
+from bridge.endpoints.stream import MAX_EVENT
 from bridge.settings import Route
 from tests.bridge.callers import Caller, request
 from tests.bridge.harness import Running, ToldWorker, running, settings_for
@@ -16,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from activemq import Frame
+    from bridge.settings import Settings
 
 EVENTS = (("Accept", "text/event-stream"), ("Connection", "close"))
 LEAVING = (("Connection", "close"),)
+TOO_LARGE = 256 * 1024  # bytes
 
 
 class World:
@@ -65,9 +70,19 @@ def _dechunked(data: bytes) -> list[bytes]:
     return parts
 
 
+def _settings(broker: FakeBroker, routes: list[Route], max_frame: int) -> Settings:
+    settings = settings_for(broker, routes)
+    return settings.model_copy(update={"broker": settings.broker.model_copy(update={"max_frame": max_frame})})
+
+
 @asynccontextmanager
 async def world(
-    implementation: str, stream: bool | str, *, receive_buffer: int | None = None, **route: Any
+    implementation: str,
+    stream: bool | str,
+    *,
+    receive_buffer: int | None = None,
+    max_frame: int = 4 << 20,
+    **route: Any,
 ) -> AsyncIterator[World]:
     routes = [
         Route(name="q", path="/q", queue="q", stream=stream, **route),
@@ -75,7 +90,7 @@ async def world(
     ]
     async with (
         FakeBroker() as broker,
-        running(settings_for(broker, routes), implementation) as bridge,
+        running(_settings(broker, routes, max_frame), implementation) as bridge,
         ToldWorker(broker, "q", "other") as worker,
     ):
         world = World(bridge, worker)
@@ -116,3 +131,43 @@ async def test_a_notice_that_cannot_be_read_ends_its_own_call_and_no_other(imple
         assert (await other).body == b"fine"
         [(kind, problem)] = await w.events()
     assert (kind, problem["type"]) == ("failed", "/problems/bad-reply")
+
+
+async def test_a_chunk_that_no_frame_can_hold_ends_the_stream_and_progress_of_that_size_is_left_out(
+    implementation: str,
+) -> None:
+    for stream in (True, "body"):
+        async with world(implementation, stream=stream, max_frame=TOO_LARGE) as w:
+            await w.tell("progress", b"x" * 2 * TOO_LARGE, content_type="text/plain")
+            await w.tell("chunk", b"first", content_type="text/plain")
+            await w.tell("chunk", b"x" * 2 * TOO_LARGE, content_type="text/plain")
+            if stream is True:
+                (chunk, problem) = await w.events()
+                assert chunk == ("chunk", "first")
+                assert (problem[0], problem[1]["type"]) == ("failed", "/problems/bad-reply")
+            else:
+                assert (await w.rest()).endswith(b"first\r\n")
+
+
+@pytest.mark.parametrize("size", [MAX_EVENT - 1, MAX_EVENT, MAX_EVENT + 1])
+async def test_an_event_s_limit_is_that_of_the_worker_s_bytes(implementation: str, size: int) -> None:
+    text = "é" * ((size - 2) // 2)
+    body = json.dumps(text, ensure_ascii=False).encode().ljust(size)
+    async with world(implementation, stream=True) as w:
+        await w.tell("progress", body, content_type="application/json")
+        await w.tell("chunk", body, content_type="application/json")
+        await w.end()
+        events = await w.events()
+    if size <= MAX_EVENT:
+        assert events[:2] == [("progress", text), ("chunk", text)]
+    else:
+        assert [(kind, data["type"]) for kind, data in events] == [("failed", "/problems/bad-reply")]
+
+
+@pytest.mark.parametrize("value", ["NaN", "[Infinity]", "1e999", '"\\ud800"'])
+async def test_what_is_no_json_for_everybody_is_told_as_text(implementation: str, value: str) -> None:
+    async with world(implementation, stream=True) as w:
+        await w.tell("progress", value.encode(), content_type="application/json")
+        await w.end()
+        events = await w.events()
+    assert events[0] == ("progress", value)
