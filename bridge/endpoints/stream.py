@@ -14,6 +14,7 @@ from activemq.message import ReplyMessage
 from bridge import translate
 from bridge.endpoints.outcomes import problem_of
 from bridge.exchange import End, Refused
+from bridge.link import attempt_of
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Parts:
 
     def add(self, data: bytes, *, may_be_lost: bool) -> None:
         """Keep a part until it is sent. A reader too far behind loses what may be lost; else the call ends."""
-        if self._behind + len(data) > MAX_BEHIND:
+        if self._behind and self._behind + len(data) > MAX_BEHIND:  # a single part may be larger than that
             if not may_be_lost:
                 self._held.end(End.READER_BEHIND)
             return
@@ -153,6 +154,9 @@ class BodyStream:
 
     def on_notice(self, frame: Frame) -> None:
         """Take a chunk; one of another attempt is never spliced to what was sent."""
+        if self._head is not None and self._attempt != self._held.attempt:
+            self._held.end(End.WORKER_LOST)
+            return
         if frame.raw("reply_kind") != "chunk":
             return
         if self._head is None:
@@ -162,9 +166,7 @@ class BodyStream:
                 self._held.end(End.BAD_PART)
                 return
             self._attempt = self._held.attempt
-        if self._attempt != self._held.attempt:
-            self._held.end(End.WORKER_LOST)
-        elif frame.oversize:
+        if frame.oversize:
             self._held.end(End.BAD_PART)
         else:
             self._parts.add(frame.body, may_be_lost=False)
@@ -188,11 +190,13 @@ class BodyStream:
             await call.send_part(outcome.body, last=True)
 
     def _is_whole(self, frame: Frame) -> bool:
+        """Say whether a reply is the end of what was sent: of the same attempt, and no error that its head hides."""
+        if (attempt_of(frame) or self._held.attempt) != self._attempt:
+            return False
         try:
-            translate.answer_of(frame, self._route)
+            return translate.answer_of(frame, self._route).status < 400
         except Problem:
             return False
-        return True
 
 
 def _done(answer: Answer) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activemq.testing import FakeBroker
-from bridge.endpoints.stream import MAX_EVENT
+from bridge.endpoints.stream import MAX_BEHIND, MAX_EVENT
 from bridge.settings import Route
 from tests.bridge.callers import Caller, request
 from tests.bridge.harness import Running, ToldWorker, running, settings_for
@@ -171,3 +171,45 @@ async def test_what_is_no_json_for_everybody_is_told_as_text(implementation: str
         await w.end()
         events = await w.events()
     assert events[0] == ("progress", value)
+
+
+async def test_a_body_is_cut_when_another_attempt_begins(implementation: str) -> None:
+    async with world(implementation, stream="body") as w:
+        await w.tell("started")
+        await w.tell("chunk", b"first,", content_type="text/plain")
+        await w.tell("started", attempt="2")
+        assert (await w.rest()).endswith(b"first,\r\n")
+
+
+@pytest.mark.parametrize("final", [{"attempt": "2"}, {"http_status": "500"}, {"http_status": "404", "attempt": "1"}])
+async def test_a_reply_that_is_not_the_end_of_the_parts_cuts_them(implementation: str, final: dict[str, str]) -> None:
+    async with world(implementation, stream="body") as w:
+        await w.tell("chunk", b"first,", content_type="text/plain")
+        await w.end(b"another", **final)
+        assert (await w.rest()).endswith(b"first,\r\n")
+
+
+@pytest.mark.parametrize("final", [{}, {"attempt": "1"}, {"http_status": "201"}])
+async def test_a_reply_of_the_same_attempt_is_the_end_of_the_parts(implementation: str, final: dict[str, str]) -> None:
+    async with world(implementation, stream="body") as w:
+        await w.tell("chunk", b"first,", content_type="text/plain")
+        await w.end(b"last", **final)
+        assert (await w.rest()).endswith(b"4\r\nlast\r\n0\r\n\r\n")
+
+
+async def test_a_body_of_a_second_attempt_alone_is_whole(implementation: str) -> None:
+    async with world(implementation, stream="body") as w:
+        await w.tell("started")
+        await w.tell("started", attempt="2")
+        await w.tell("chunk", b"first,", attempt="2", content_type="text/plain")
+        await w.end(b"last", attempt="2")
+        assert (await w.rest()).endswith(b"4\r\nlast\r\n0\r\n\r\n")
+
+
+async def test_a_single_part_may_be_larger_than_what_may_wait(implementation: str) -> None:
+    async with world(implementation, stream="body") as w:
+        await w.tell("chunk", b"x" * (MAX_BEHIND + 1), content_type="text/plain")
+        await w.end(b"last")
+        head, _, body = (await w.rest()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"".join(_dechunked(body)) == b"x" * (MAX_BEHIND + 1) + b"last"
