@@ -14,7 +14,7 @@ from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import encode_copy, encode_poison, encode_reply
 from consumers.answer import deadline_of, encode_answer, replies_to, timings
 from consumers.delivery import Delivery
-from consumers.policies.attempts import POISON, Verdict, judge
+from consumers.policies.attempts import POISON, Verdict, judge, told
 from consumers.reply import BadReplyError
 from consumers.running import run_handler
 
@@ -165,10 +165,7 @@ class Slot:
         message = delivery.message
         if not replies_to(message):
             return True
-        properties = []
-        with suppress(MessageError):  # it is not a number
-            properties.append(("attempt", str(message.attempt)))
-        return await delivery.reply(self._encode(message, problem, properties), self._receipt())
+        return await delivery.reply(self._encode(message, problem, told(message)), self._receipt())
 
     async def _work(self, delivery: Delivery) -> bytes | None:
         """Run the handler; return the frame to send, or None if nobody waits for one."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from activemq.errors import MessageError
+
 if TYPE_CHECKING:
     from activemq.message import RequestMessage
 
@@ -38,3 +40,11 @@ def judge(message: RequestMessage) -> Verdict:
     if message.attempt >= (message.number("max_attempts") or DEFAULT_MAX_ATTEMPTS):
         return Verdict.POISONED
     return Verdict.AGAIN
+
+
+def told(message: RequestMessage) -> list[tuple[str, str]]:
+    """Return the properties that tell the requester which attempt was lost; none if the message says nonsense."""
+    try:
+        return [("attempt", str(message.attempt))]
+    except MessageError:
+        return []
