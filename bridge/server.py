@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from bridge.app import Bridge
+from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,6 +117,7 @@ async def serve(
     closing = asyncio.Event()
     runs = _uvicorn if implementation == "uvicorn" else _hypercorn
     server = asyncio.create_task(runs(bridge, settings.server, sockets, closing), name="HTTP server")
+    tidying = asyncio.create_task(tidy_after_crowds(lambda: bridge.admission.held), name="memory")
     announce = asyncio.create_task(_announce(bridge, lambda: on_ready(addresses)), name="ready line")
     try:
         with _signals(stop, hurry), _reload_at_sighup(bridge.reloader):
@@ -129,6 +131,7 @@ async def serve(
             return left
     finally:
         announce.cancel()
+        tidying.cancel()
         server.cancel()
         await bridge.stop()
         for sock in sockets:
