@@ -250,6 +250,8 @@ def encode_notice(
     """
     fields = [*properties] if content_type is None else [("content_type", content_type), *properties]
     for name, value in fields:
+        if not _TOKEN.fullmatch(name):  # a LF in it would be a STOMP header of its own
+            raise MessageError(name[:80], "is not the name of a property")
         _check_property(name, value)
     head = (
         f"SEND\ndestination:{request.reply_to}\ncorrelation-id:{escape(request.correlation_id or '')}\n"
