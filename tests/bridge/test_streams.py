@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from h2.errors import ErrorCodes
 
 from activemq.testing import FakeBroker
 from bridge.endpoints.stream import MAX_BEHIND, MAX_EVENT
 from bridge.settings import Route
-from tests.bridge.callers import Caller, request
+from tests.bridge.callers import Caller, request, until
 from tests.bridge.harness import Running, ToldWorker, running, settings_for
+from tests.bridge.test_contract_http2 import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -213,3 +215,29 @@ async def test_a_single_part_may_be_larger_than_what_may_wait(implementation: st
         head, _, body = (await w.rest()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert b"".join(_dechunked(body)) == b"x" * (MAX_BEHIND + 1) + b"last"
+
+
+async def test_a_body_that_is_cut_resets_its_http_2_stream_and_no_other() -> None:
+    route = Route(name="q", path="/q", queue="q", stream="body")
+    async with (
+        FakeBroker() as broker,
+        running(settings_for(broker, [route]), "hypercorn") as bridge,
+        ToldWorker(broker, "q") as worker,
+    ):
+        streams = await Streams.connect(bridge.port)
+        cut, whole = streams.request("/q"), streams.request("/q")
+        messages = [await worker.request("q") for _ in range(2)]
+        for message in messages:
+            await worker.reply(message, b"part,", reply_kind="chunk", content_type="text/plain")
+        await until(lambda: streams.bodies == {cut: b"part,", whole: b"part,"}, "the first parts")
+        await worker.reply(messages[0], problem="worker-failed")
+        await until(lambda: cut in streams.resets, "the stream is reset")
+        assert streams.resets == {cut: ErrorCodes.INTERNAL_ERROR}
+        await worker.reply(messages[1], b"end")
+        assert (await streams.answer(whole))[1] == b"part,end"
+        again = streams.request("/q")
+        await worker.reply(await worker.request("q"), b"as usual")
+        assert (await streams.answer(again))[1] == b"as usual"
+        assert (streams.resets.keys(), streams.closed) == ({cut}, False)
+        await streams.close()
+        await bridge.at_rest()
