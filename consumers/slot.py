@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import encode_copy, encode_poison, encode_reply
 from consumers.answer import deadline_of, encode_answer, replies_to, timings
-from consumers.delivery import Delivery
+from consumers.delivery import Delivery, renew
 from consumers.policies.attempts import POISON, Verdict, judge, told
 from consumers.reply import BadReplyError
 from consumers.running import run_handler
@@ -80,7 +80,7 @@ class Slot:
                 self.busy = False
             if self._suspended and not self._draining:
                 self._suspended = False
-                self._client.renew(self.subscription)
+                await renew(self._client, self.subscription)
         self._leave()
 
     def _leave(self) -> None:
