@@ -261,7 +261,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             log.exception("call %s: the handler failed", call)
             outcome = "bad-reply" if isinstance(error, BadReplyError) else "worker-failed"
         finally:
-            self._cancellations.end(request.correlation_id)
+            self._cancellations.end(stop)
         if request.cancelled:
             self.counts.cancelled += 1
             log.info("call %s: over while it ran", call)
