@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bridge.exchange import End
 from bridge.problems import retry_later
 
 if TYPE_CHECKING:
+    from bridge.exchange import Held
     from bridge.routing import ServedRoute
 
 
@@ -20,6 +22,7 @@ class Admission:
         self.draining = False
         self._max_held = max_held
         self._max_memory = max_memory
+        self._pages: set[Held[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -41,6 +44,25 @@ class Admission:
         if self.draining and not self.held:
             self._empty.set()
 
+    def check_page(self) -> None:
+        """Raise :class:`Problem` if no page more can be held."""
+        if self.held >= self._max_held:
+            raise retry_later("bridge-full", f"this bridge holds {self.held} calls, its limit")
+
+    def enter_page(self, held: Held[Any]) -> None:
+        """Count one of our own pages that is held; draining ends the wait, since it can be asked for again."""
+        self.held += 1
+        self._pages.add(held)
+        if self.draining:
+            held.end(End.DEADLINE)
+
+    def leave_page(self, held: Held[Any]) -> None:
+        """Let a page go."""
+        self._pages.discard(held)
+        self.held -= 1
+        if self.draining and not self.held:
+            self._empty.set()
+
     def reserve(self, size: int) -> None:
         """Set aside memory for ``size`` bytes of a body, or raise :class:`Problem`; give it back with release."""
         if self.memory + size > self._max_memory:
@@ -54,6 +76,8 @@ class Admission:
     async def drain(self, timeout: float) -> int:
         """Take nothing new and wait, for at most ``timeout`` seconds, until nothing is held; return what still is."""
         self.draining = True
+        for held in self._pages:
+            held.end(End.DEADLINE)
         if self.held:
             self._empty.clear()
             try:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 from activemq import Client, Credentials, Frame, Limits, Server
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
-from bridge.endpoints.pages import PREFIXES, make_pages
+from bridge.endpoints.job_answers import PREFIX as JOBS
+from bridge.endpoints.jobs import JobsEndpoint
+from bridge.endpoints.pages import PREFIXES as PAGES
+from bridge.endpoints.pages import make_pages
 from bridge.exchange import Exchange
+from bridge.jobs.service import JobService
+from bridge.jobs.sql import SqlStore
 from bridge.link import Link
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
+
+PREFIXES = (*PAGES, JOBS)
 
 if TYPE_CHECKING:
     from bridge.asgi import Receive, Scope, Send
@@ -29,6 +36,8 @@ class Bridge:
         self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
         self._client: Client | None = None
         self._call: CallEndpoint | None = None
+        self._jobs: JobService | None = None
+        self._job_pages: JobsEndpoint | None = None
         self._pages = make_pages(
             self.exchange.new_id,
             lambda: self.ready,
@@ -39,7 +48,9 @@ class Bridge:
     @property
     def ready(self) -> bool:
         """Whether a call could be served now."""
-        return self._client is not None and self._client.connected and not self.admission.draining
+        if self._client is None or self._jobs is None:
+            return False
+        return self._client.connected and self._jobs.ready and not self.admission.draining
 
     @property
     def client(self) -> Client:
@@ -48,11 +59,22 @@ class Bridge:
             raise RuntimeError("the bridge has not been started")
         return self._client
 
+    @property
+    def jobs(self) -> JobService:
+        """The jobs, once started."""
+        if self._jobs is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._jobs
+
     async def start(self) -> None:
-        """Begin to connect to the broker, and return: calls get a 503 until it is there."""
+        """Begin to connect to the broker and to the store, and return: calls get a 503 until they are there.
+
+        Raises :class:`StoreRefusedError` for a store that cannot be used at all; see also :attr:`JobService.settled`.
+        """
         if self._client is not None:
             return
         settings = self.settings
+        store = SqlStore(settings.store.url.get_secret_value())
         self._client = client = make_client(settings.broker)
         link = Link(client, self.exchange)
         rules = Rules(
@@ -60,16 +82,22 @@ class Bridge:
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
             guarded=not settings.server.allow_anonymous,
+            retention_ms=round(settings.store.retention * 1_000),
         )
+        # A connection of their own: what stops the one does not stop the other.
+        self._jobs = jobs = JobService(store, make_client(settings.broker), self.wheel, settings.broker.publish_timeout)
         router = Router(ServedRoute(route) for route in settings.routes)
-        self._call = CallEndpoint(rules, router, self.exchange, self.admission, link)
+        self._call = CallEndpoint(rules, router, self.exchange, self.admission, link, jobs)
+        self._job_pages = JobsEndpoint(rules, jobs, self.admission)
         self.wheel.start()
         await client.start()
+        jobs.start()
 
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
         if client is not None:
+            await self.jobs.stop()
             await client.stop()
             self.wheel.stop()
 
@@ -77,7 +105,8 @@ class Bridge:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
             if self._call is None or scope["path"].startswith(PREFIXES):
-                await self._pages(scope, receive, send)
+                pages = self._job_pages if scope["path"].startswith(JOBS) else None
+                await (pages or self._pages)(scope, receive, send)
             else:
                 await self._call(scope, receive, send)
         elif scope["type"] == "lifespan":

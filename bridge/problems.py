@@ -21,7 +21,7 @@ class Row:
 
     status: int
     title: str
-    ran: Ran
+    ran: Ran | None  # None: it is not about a call
     meaning: str
 
 
@@ -30,10 +30,17 @@ TABLE: Final[Mapping[str, Row]] = {
     "forbidden": Row(403, "Not allowed", "no", "This bridge is open to programs on its own machine only."),
     "no-route": Row(404, "No such route", "no", "Check the path; it is matched as it comes, letter by letter."),
     "method-not-allowed": Row(405, "Method not allowed", "no", "Use one of the methods in `Allow`."),
+    "no-job": Row(404, "No such job", None, "Check the id; a job can be seen only by the caller who made it."),
+    "job-gone": Row(410, "The job was cleaned away", None, "Fetch results within the retention time."),
+    "job-final": Row(409, "The job is over", None, "There is nothing left to cancel; its result can be fetched."),
+    "job-cancelled": Row(410, "The job was cancelled", "maybe", "It has no result; it may have run in part."),
     "body-timeout": Row(408, "The body did not come in time", "no", "Send the whole body without pausing."),
     "body-too-large": Row(413, "The body is too large", "no", "Send at most `limit_bytes` bytes."),
     "uri-too-long": Row(414, "The target is too long", "no", "Keep path and query within `limit_bytes` bytes."),
     "unsupported-media-type": Row(415, "Unsupported media type", "no", "Send one of `accepts`, not encoded."),
+    "idempotency-mismatch": Row(
+        422, "The key belongs to another request", "no", "Use a new Idempotency-Key for each different request."
+    ),
     "headers-too-large": Row(431, "A header is too large", "no", "Keep each header within `limit_bytes` bytes."),
     "internal": Row(500, "The bridge has a defect", "maybe", "Report it with the correlation id."),
     "worker-failed": Row(502, "The worker failed", "yes", "The handler raised an error; its log has the trace."),
@@ -42,7 +49,12 @@ TABLE: Final[Mapping[str, Row]] = {
     "bad-reply": Row(502, "The reply cannot be an answer", "yes", "The worker ran, and answered what HTTP cannot say."),
     "broker-lost": Row(502, "The broker was lost", "maybe", "The connection died while the call waited."),
     "broker-unavailable": Row(503, "The broker is not there", "no", "Try again after `Retry-After` seconds."),
-    "store-unavailable": Row(503, "No store for jobs", "no", "Call without Idempotency-Key and respond-async."),
+    "store-unavailable": Row(
+        503,
+        "No store for jobs",
+        "no",
+        "Try again after `Retry-After` seconds, or call without a key and without respond-async.",
+    ),
     "queue-full": Row(503, "The queue takes no more", "no", "Try again after `Retry-After` seconds."),
     "bridge-full": Row(503, "The bridge holds too many calls", "no", "Try again after `Retry-After` seconds."),
     "route-full": Row(503, "The route holds too many calls", "no", "Try again after `Retry-After` seconds."),
@@ -82,9 +94,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it that
             "detail": self.detail,
             "instance": instance,
             "correlation_id": correlation_id,
-            "ran": self.ran or self.row.ran,
-            **self.extra,
         }
+        ran = self.ran or self.row.ran
+        if ran is not None:
+            document["ran"] = ran
+        document.update(self.extra)
         return json.dumps(document).encode()
 
 

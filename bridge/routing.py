@@ -22,12 +22,13 @@ Parameters = tuple[tuple[str, str], ...]
 class ServedRoute:
     """A route as it is served: its settings, and what is worked out of them once."""
 
-    __slots__ = ("encoder", "held", "passes", "returns", "settings")
+    __slots__ = ("encoder", "held", "max_reply", "passes", "returns", "settings")
 
     def __init__(self, settings: Route) -> None:
         self.settings = settings
         self.held = 0  # calls at this moment
         self.encoder: RequestEncoder | None = None  # made when the broker, and so its profile, is known
+        self.max_reply = settings.max_reply  # bytes
         # request header → property, property → response header
         self.passes = {name.encode(): property_of(name) for name in settings.pass_headers}
         self.returns = tuple((property_of(name), name.encode()) for name in settings.pass_reply_headers)

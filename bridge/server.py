@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from bridge.app import Bridge
+from bridge.jobs.store import StoreRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ def run(settings: Settings, on_ready: Callable[[list[str]], None], *, drain_on: 
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
-    is connected. Raises :class:`BindError`.
+    is connected. Raises :class:`BindError` and :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
     log.info("HTTP server: %s (%s)", implementation, why)
@@ -113,11 +114,15 @@ async def serve(
     try:
         with _signals(stop, hurry):
             stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
+            refused = asyncio.create_task(_refused(bridge))
+            await asyncio.wait([server, stopping, refused], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            refused.cancel()
             left = await _drain(bridge, settings.server.drain, hurry)
             closing.set()
             await server
+            if refused.done() and not refused.cancelled():
+                raise refused.result()
             return left
     finally:
         announce.cancel()
@@ -127,8 +132,19 @@ async def serve(
             sock.close()
 
 
+async def _refused(bridge: Bridge) -> StoreRefusedError:
+    """Wait until it turns out that this bridge must not run; for ever, usually."""
+    try:
+        await asyncio.shield(bridge.jobs.settled)
+    except StoreRefusedError as error:
+        return error
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
 async def _announce(bridge: Bridge, on_ready: Callable[[], None]) -> None:
     await bridge.client.wait_connected()
+    await asyncio.shield(bridge.jobs.settled)  # whether there is a store or not, that is known now
     # What is there now stays: leave it out of every later collection (docs/performance.md).
     gc.collect()
     gc.freeze()

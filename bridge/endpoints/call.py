@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.asgi import respond
+from bridge.endpoints.job_call import JobCall
 from bridge.exchange import End, Refused
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.exchange import Exchange, Held
+    from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.routing import Router, ServedRoute
-    from bridge.translate import Head
+    from bridge.translate import Answer, Head
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +46,23 @@ class Rules:
     publish_timeout: float
     public_url: str
     guarded: bool
+    retention_ms: int = 24 * 3_600 * 1_000
 
 
 class CallEndpoint:
     """The ASGI application of all routes."""
 
     def __init__(
-        self, rules: Rules, router: Router, exchange: Exchange[Frame], admission: Admission, link: Link
+        self,
+        rules: Rules,
+        router: Router,
+        exchange: Exchange[Frame],
+        admission: Admission,
+        link: Link,
+        jobs: JobService,
     ) -> None:
         self.rules = rules
+        self.jobs = jobs
         self.router = router
         self.exchange = exchange
         self.admission = admission
@@ -112,11 +122,17 @@ class Call:
         admission.enter(route)
         try:
             held = await self._publish(route, properties)
+            if isinstance(held, JobCall):
+                await held.answer()
+                return
             try:
                 outcome = await held.outcome
             finally:
                 self._close(held)
-            await self._answer(outcome, route)
+            if isinstance(outcome, Frame):
+                await self.answer(translate.answer_of(outcome, route))
+            elif outcome is not End.CALLER_GONE:
+                raise _problem_of(outcome)
         finally:
             admission.leave(route)
 
@@ -147,8 +163,8 @@ class Call:
         translate.check_idempotency_key(head, route)
         return route, properties
 
-    async def _publish(self, route: ServedRoute, properties: list[tuple[str, str]]) -> Held[Frame]:
-        """Read the body and send the request message; return the call as the exchange holds it."""
+    async def _publish(self, route: ServedRoute, properties: list[tuple[str, str]]) -> Held[Frame] | JobCall:
+        """Read the body and send the request message; return the call as the exchange holds it, or as a job."""
         endpoint, head, settings = self.endpoint, self.head, route.settings
         assert head is not None  # noqa: S101 - _examine has read it
         reading = _Reading(self, settings.max_body)
@@ -156,7 +172,9 @@ class Call:
             body = await reading.whole()
             preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
             if translate.is_job(head, route, preferences):
-                raise retry_later("store-unavailable", "this bridge has no store for jobs")
+                job = JobCall(self, endpoint.jobs, route, preferences)
+                await job.submit(properties, body)
+                return job
             timeout = settings.timeout
             if preferences.wait is not None:
                 self.wait = preferences.wait
@@ -168,7 +186,7 @@ class Call:
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
             held = endpoint.exchange.open(
-                self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
+                self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self.watch
             )
             try:
                 endpoint.link.publish(
@@ -187,11 +205,11 @@ class Call:
         finally:
             reading.release()
 
-    def _watch(self, held: Held[Frame]) -> None:
+    def watch(self, held: Held[Any]) -> None:
         """Begin to look out for the caller's leaving: the exchange asks for it when the call is some time old."""
         self.watcher = self.endpoint.loop.create_task(self._see_caller_leave(held))
 
-    async def _see_caller_leave(self, held: Held[Frame]) -> None:
+    async def _see_caller_leave(self, held: Held[Any]) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
         held.end(End.CALLER_GONE)
@@ -204,15 +222,12 @@ class Call:
 
     # -- after it
 
-    async def _answer(self, outcome: Frame | End | Refused, route: ServedRoute) -> None:
-        if not isinstance(outcome, Frame):
-            if outcome is not End.CALLER_GONE:
-                raise _problem_of(outcome)
-            return
-        answer = translate.answer_of(outcome, route)
+    async def answer(self, answer: Answer) -> None:
+        """Send a response, with the headers that all responses have."""
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
-        headers.append((b"server-timing", self._timing(answer.queue_ms, answer.work_ms)))
+        took = self.endpoint.loop.time() - self.started
+        headers.append((b"server-timing", translate.server_timing(took, answer.queue_ms, answer.work_ms)))
         if self.wait is not None:
             headers.append(self._applied(self.wait))
         self.answering = True
@@ -228,14 +243,6 @@ class Call:
     def _applied(wait: int) -> tuple[bytes, bytes]:
         return b"preference-applied", b"wait=%d" % wait
 
-    def _timing(self, queue_ms: float | None = None, work_ms: float | None = None) -> bytes:
-        value = b"bridge;dur=%.2f" % ((self.endpoint.loop.time() - self.started) * 1_000)
-        if queue_ms is not None:
-            value += b", queue;dur=%.2f" % queue_ms
-        if work_ms is not None:
-            value += b", work;dur=%.2f" % work_ms
-        return value
-
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
         self.answering = True
@@ -246,7 +253,7 @@ class Call:
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
             (b"correlation-id", self.correlation_id.encode()),
-            (b"server-timing", self._timing()),
+            (b"server-timing", translate.server_timing(self.endpoint.loop.time() - self.started)),
             *problem.headers,
         ]
         if self.wait is not None:

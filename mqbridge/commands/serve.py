@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from bridge.jobs.store import StoreRefusedError
 from bridge.server import BindError, run
 from bridge.settings import Settings, SettingsError, load
 from mqbridge.console import CommandError, say
@@ -25,6 +26,8 @@ def serve(config: Path) -> int:
         cut = run(settings, lambda addresses: say(f"ready on {' '.join(addresses)}"))
     except BindError as error:
         raise CommandError(str(error)) from error
+    except StoreRefusedError as error:
+        raise CommandError(f"the store is refused: {error}", 2) from error
     return 1 if cut else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tempfile
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
@@ -14,7 +15,7 @@ from activemq import Client, Credentials, Server
 from activemq.frames import Limits, encode
 from bridge.app import Bridge
 from bridge.server import serve
-from bridge.settings import Broker, BrokerUrl, Route, Settings
+from bridge.settings import Broker, BrokerUrl, Route, Settings, Store
 from bridge.settings import Server as ServerSettings
 from tests.bridge.callers import PATIENCE, Response, call, until
 
@@ -69,6 +70,7 @@ class Running:
         return {
             "exchange": len(bridge.exchange),
             "wheel": len(bridge.wheel),
+            "holders": len(bridge.jobs.holders),
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
             "calls": sum("_see_caller_leave" in repr(task) or "run_asgi" in repr(task) for task in asyncio.all_tasks()),
@@ -86,6 +88,9 @@ class Running:
 async def running(settings: Settings, implementation: str, *, connected: bool = True) -> AsyncIterator[Running]:
     """Serve until the end of the context, then drain."""
     made: list[Bridge] = []
+    scratch = tempfile.TemporaryDirectory()
+    if settings.store == Store():  # its default is a folder of whoever runs the tests
+        settings = settings.model_copy(update={"store": Store(url=sqlite(scratch.name))})
 
     class Seen(Bridge):
         def __init__(self, settings: Settings) -> None:
@@ -112,6 +117,12 @@ async def running(settings: Settings, implementation: str, *, connected: bool = 
         finally:
             gc.unfreeze()
             gc.set_threshold(*thresholds)
+            scratch.cleanup()
+
+
+def sqlite(folder: Any) -> SecretStr:
+    """The URL of a store in a folder."""
+    return SecretStr(f"sqlite:///{folder}/jobs.db")
 
 
 def _listen_and_tell(ports: list[int]) -> Any:
