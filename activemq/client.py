@@ -28,7 +28,8 @@ from activemq.errors import (
     ReceiptTimeoutError,
     ServerError,
 )
-from activemq.frames import Limits, encode
+from activemq.frames import Limits
+from activemq.frames import encode as encode_frame
 from activemq.protocol import Credentials, Stomp
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 DEFAULT_PORT: Final = 61613
 ECHO_TIMEOUT: Final = 2.0  # seconds
 SUBSCRIBE_TIMEOUT: Final = 10.0  # seconds
+MOVE_TIMEOUT: Final = 30.0  # seconds
 STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
 
 
@@ -196,10 +198,7 @@ class Client:
         If the broker refuses, it is logged and ``Subscription.error`` says why.
         """
         subscription = Subscription(name or f"s{next(self._ids)}", headers, on_message)
-        self._subscriptions[subscription.id] = subscription
-        if self._connection is not None and self._renewed == self.generation:
-            with suppress(NotConnectedError):  # it is closing; the next one will be asked
-                self._send_subscribe(self._connection, subscription, self._subscribed)
+        self._begin(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -208,7 +207,7 @@ class Client:
         live = subscription.sent == self.generation and subscription.error is None
         if known and live and self._connection is not None:
             with suppress(NotConnectedError):  # it is closing, and the subscription ends with it
-                self._connection.write(encode("UNSUBSCRIBE", [("id", subscription.id)]))
+                self._connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id)]))
 
     def ack(self, frame: Frame, generation: int) -> bool:
         """Acknowledge a message. Returns False, and sends nothing, if its connection is gone.
@@ -266,6 +265,34 @@ class Client:
             raise ReceiptTimeoutError(f"the broker did not confirm within {timeout:g} s") from None
         finally:
             self._receipts.pop(receipt, None)
+
+    async def move(self, frame: Frame, generation: int, encode: Callable[[str], bytes]) -> None:
+        """Acknowledge a message and send another in its place: both or neither, where the broker can.
+
+        ``encode`` gets the transaction's name and returns the SEND frame. Raises :class:`ServerError` if the broker
+        refuses (the message is still ours), :class:`ConnectionLostError` if the connection is not the message's any
+        more, :class:`ReceiptTimeoutError` if it does not answer.
+        """
+        if generation != self.generation:
+            raise ConnectionLostError("the message's connection is gone")
+        name = f"move{next(self._ids)}"
+        transaction = ("transaction", name)
+        self.send(encode_frame("BEGIN", [transaction]))
+        self.send(encode(name))
+        self.send(encode_frame("ACK", [("id", frame.get("ack") or ""), transaction]))
+        commit = encode_frame("COMMIT", [transaction, ("receipt", name)])
+        await self.request_receipt(commit, name, timeout=MOVE_TIMEOUT)
+
+    def renew(self, subscription: Subscription) -> None:
+        """End a subscription and begin it again: the broker hands what it had not acknowledged to others."""
+        self.unsubscribe(subscription)
+        self._begin(subscription)
+
+    def _begin(self, subscription: Subscription) -> None:
+        self._subscriptions[subscription.id] = subscription
+        if self._connection is not None and self._renewed == self.generation:
+            with suppress(NotConnectedError):  # it is closing; the next one will be asked
+                self._send_subscribe(self._connection, subscription, self._subscribed)
 
     # -- the supervisor
 
@@ -377,7 +404,7 @@ class Client:
                 sent = time.time() * 1_000
                 receipt = f"{name}-echo"
                 headers = [("destination", self.profile.reply_to("clock")), ("receipt", receipt)]
-                self.publish(encode("SEND", headers), receipt, refused)
+                self.publish(encode_frame("SEND", headers), receipt, refused)
                 received, stamp = await echo
             if stamp is not None and stamp.isdigit():
                 self.clock.measure(sent, received, int(stamp))
@@ -420,7 +447,7 @@ class Client:
     ) -> None:
         receipt = f"sub-{subscription.id}-{self.generation}"
         headers = {"id": subscription.id, **subscription.headers(self.profile), "receipt": receipt}
-        connection.write(encode("SUBSCRIBE", headers.items()))
+        connection.write(encode_frame("SUBSCRIBE", headers.items()))
         subscription.sent = self.generation
         self._receipts[receipt] = lambda _, error: answered(subscription, error)
 

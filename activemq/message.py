@@ -174,6 +174,12 @@ class RequestMessage:
         """1 for the first worker that gets it."""
         return self.number("attempt") or 1
 
+    @property
+    def reply_kinds(self) -> frozenset[str]:
+        """Which kinds of replies besides the final one the requester wants."""
+        value = self.frame.get("reply_kinds")
+        return frozenset(value.split()) if value else frozenset()
+
     def number(self, name: str) -> int | None:
         """Return a property as a whole number, None if it is absent."""
         value = self.frame.get(name)
@@ -228,6 +234,57 @@ def encode_reply(
         _check_property(name, value)
     text = is_text(content_type, body)
     return _finish(head + _lines(fields) + _lines(properties), body, text)
+
+
+def encode_notice(request: RequestMessage, kind: str, sequence: int, properties: Iterable[tuple[str, str]]) -> bytes:
+    """Return the SEND frame of a reply that is not the last: ``started``. It asks for no receipt and has no body.
+
+    ``request`` must have a ``reply_to``. It may be lost: nobody depends on it.
+    """
+    head = (
+        f"SEND\ndestination:{request.reply_to}\ncorrelation-id:{escape(request.correlation_id or '')}\n"
+        f"reply_kind:{kind}\nattempt:{request.attempt}\nsequence:{sequence}\n"
+    )
+    return _finish(head + _lines(properties), b"", text=True)
+
+
+def encode_cancel(destination: str, correlation_id: str) -> bytes:
+    """Return the SEND frame that tells workers that a call is over; ``destination`` is the cancel topic."""
+    return _finish(f"SEND\ndestination:{destination}\ncorrelation-id:{correlation_id}\n", b"", text=True)
+
+
+# What the broker adds to a message, or what belongs to one delivery of it: not part of a copy.
+_OF_THE_DELIVERY: Final = frozenset(
+    {"message-id", "subscription", "ack", "destination", "timestamp", "redelivered", "receipt", "transaction"}
+)
+
+
+def encode_copy(request: RequestMessage, destination: str, attempt: int, transaction: str) -> bytes:
+    """Return the SEND frame of a copy with another ``attempt`` and all else equal, for its own queue."""
+    changed = {"attempt": str(attempt), "transaction": transaction}
+    return _encode_copy(request, destination, changed, dropped=frozenset({"attempt"}))
+
+
+def encode_poison(request: RequestMessage, destination: str, transaction: str) -> bytes:
+    """Return the SEND frame that parks a message: persistent, without end and without requester.
+
+    What the originals were is kept in the properties ``original_queue``, ``original_reply_to`` and
+    ``original_expires``.
+    """
+    changed = {"persistent": "true", "transaction": transaction}
+    for header in ("destination", "reply-to", "expires"):
+        value = request.text(header)
+        if value is not None:
+            changed[f"original_{'queue' if header == 'destination' else header.replace('-', '_')}"] = value
+    return _encode_copy(request, destination, changed, dropped=frozenset({"persistent", "reply-to", "expires"}))
+
+
+def _encode_copy(request: RequestMessage, destination: str, changed: dict[str, str], dropped: frozenset[str]) -> bytes:
+    headers = request.frame.headers
+    is_text = headers.pop("content-length", None) is None
+    kept = [(k, v) for k, v in headers.items() if k not in _OF_THE_DELIVERY and k not in dropped and k not in changed]
+    head = "SEND\n" + _lines([("destination", destination), *changed.items(), *((escape(k), v) for k, v in kept)])
+    return _finish(head, request.body, is_text and b"\0" not in request.body)
 
 
 def _check_property(name: str, value: str) -> None:

@@ -10,7 +10,6 @@ from activemq.frames import SERVER_COMMANDS, Frame, Limits
 
 _EOLS: Final = re.compile(rb"[\r\n]*")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
-_EOL: Final = (b"\r", b"\n")
 _USUAL: Final = (b"\n", b"\nMESSAGE", b"\nRECEIPT", b"")  # the quick way out, for the hot path
 # What has come of a following frame must be one of these to be one: "", "M", "ME", ... "MESSA"; likewise the others.
 _OPENINGS: Final = frozenset(command[:size].encode() for command in SERVER_COMMANDS for size in range(6))
@@ -168,10 +167,9 @@ class Parser:
         """
         if buffer[after : after + 8] in _USUAL:
             return False
-        if buffer.startswith(b"\n", after):
-            after += 1
-        following = bytes(buffer[after : after + 5])
-        return following not in _OPENINGS and not following.startswith(_EOL) and self._is_message()
+        match = _EOLS.match(buffer, after)
+        start = match.end() if match else after
+        return bytes(buffer[start : start + 5]) not in _OPENINGS and self._is_message()
 
     def _skip(self, size: int) -> None:
         """Forget that many bytes of an oversize body."""

@@ -18,6 +18,7 @@ from bridge.jobs.sql import SqlStore
 from bridge.link import Link
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
+from bridge.withdrawal import Withdrawals
 
 PREFIXES = (*PAGES, JOBS)
 
@@ -35,6 +36,7 @@ class Bridge:
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
         self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
         self._client: Client | None = None
+        self._side: Client | None = None  # for what is not part of a held call's way
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
@@ -76,7 +78,9 @@ class Bridge:
         settings = self.settings
         store = SqlStore(settings.store.url.get_secret_value())
         self._client = client = make_client(settings.broker)
-        link = Link(client, self.exchange)
+        self._side = make_client(settings.broker)
+        withdrawals = Withdrawals(self._side)
+        link = Link(client, self.exchange, withdrawals)
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
@@ -84,21 +88,24 @@ class Bridge:
             guarded=not settings.server.allow_anonymous,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        # A connection of their own: what stops the one does not stop the other.
-        self._jobs = jobs = JobService(store, make_client(settings.broker), self.wheel, settings.broker.publish_timeout)
+        self._jobs = jobs = JobService(
+            store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
+        )
         router = Router(ServedRoute(route) for route in settings.routes)
         self._call = CallEndpoint(rules, router, self.exchange, self.admission, link, jobs)
         self._job_pages = JobsEndpoint(rules, jobs, self.admission)
         self.wheel.start()
         await client.start()
+        await self._side.start()
         jobs.start()
 
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
-        if client is not None:
+        if client is not None and self._side is not None:
             await self.jobs.stop()
             await client.stop()
+            await self._side.stop()
             self.wheel.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

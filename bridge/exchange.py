@@ -53,7 +53,7 @@ class Counts:
 class Held(Generic[R]):
     """One held call, from :meth:`Exchange.open` to :meth:`Exchange.close`; await ``outcome``."""
 
-    __slots__ = ("_exchange", "_watch", "confirm_by", "correlation_id", "deadline", "outcome", "slot")
+    __slots__ = ("_exchange", "_watch", "attempt", "confirm_by", "correlation_id", "deadline", "outcome", "slot")
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Held(Generic[R]):
         self.confirm_by = confirm_by
         self.outcome = outcome
         self.slot = 0
+        self.attempt = 0  # the highest that a worker said it had begun
         self._exchange = exchange
         self._watch = watch
 
@@ -153,6 +154,19 @@ class Exchange(Generic[R]):
         held.outcome.set_result(reply)
         self.counts.answered += 1
         return True
+
+    def began(self, correlation_id: str, attempt: int) -> bool:
+        """Note that a worker has begun; False if nobody waits for it any more."""
+        held = self._held.get(correlation_id)
+        if held is None or held.outcome.done():
+            return False
+        held.attempt = max(held.attempt, attempt)
+        return True
+
+    def attempt_of(self, correlation_id: str) -> int:
+        """Return the highest attempt that has begun, as far as workers told; else 0."""
+        held = self._held.get(correlation_id)
+        return 0 if held is None else held.attempt
 
     def confirm(self, correlation_id: str) -> None:
         """Note that the broker has the message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Final
 
 from activemq import RequestEncoder
@@ -10,14 +11,22 @@ from activemq.errors import RemoteProtocolError, ServerError
 from bridge.exchange import End, Exchange, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from activemq import Client, Frame
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
+    from bridge.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
 
+# "ask": what is over within a moment need not tell, so that short jobs cost nothing more.
+_STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
+    "never": [],
+    "ask": [("reply_kinds", "started"), ("started_after_ms", "50")],
+    "always": [("reply_kinds", "started")],
+}
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
 
 
@@ -27,9 +36,10 @@ class Link:
     Held calls and their temporary reply destination share one connection: when it dies, so do the replies.
     """
 
-    def __init__(self, client: Client, exchange: Exchange[Frame]) -> None:
+    def __init__(self, client: Client, exchange: Exchange[Frame], withdrawals: Withdrawals) -> None:
         self.client = client
         self._exchange = exchange
+        self._withdrawals = withdrawals
         client.subscribe(lambda profile: profile.replies(REPLIES), self._on_reply, name=REPLIES)
         client.listen(lambda: None, self._on_lost)
 
@@ -46,6 +56,7 @@ class Link:
                 ("max_attempts", str(settings.max_attempts)),
                 ("redeliver", "true" if settings.redeliver else "false"),
                 ("max_reply", str(settings.max_reply)),
+                *_STARTED[settings.started],
             ],
         )
 
@@ -90,8 +101,33 @@ class Link:
         try:
             correlation_id = frame.get("correlation-id")
         except RemoteProtocolError:  # an undefined escape: nobody's, and no reason to lose what all calls share
-            correlation_id = None
-        self._exchange.reply(correlation_id or "", frame)
+            self._exchange.counts.stray_replies += 1
+            return
+        kind = frame.raw("reply_kind")
+        if kind is None or kind == "final":
+            self._on_final(correlation_id or "", frame)
+        elif kind == "started":
+            self._on_started(correlation_id or "", _attempt(frame) or 1)
+
+    def _on_started(self, correlation_id: str, attempt: int) -> None:
+        if self._exchange.began(correlation_id, attempt):
+            return
+        # A worker that missed the first word, since it was not there yet. What cannot be an id of ours is not repeated:
+        # it would go into a header, and to all workers.
+        if _ID.fullmatch(correlation_id):
+            self._withdrawals.withdraw(correlation_id)
+
+    def _on_final(self, correlation_id: str, frame: Frame) -> None:
+        begun = self._exchange.attempt_of(correlation_id)
+        # A plain worker need not say which attempt it was.
+        if begun > 1 and (_attempt(frame) or begun) < begun:  # of a worker that was given up
+            self._exchange.counts.stray_replies += 1
+        else:
+            self._exchange.reply(correlation_id, frame)
+
+    def withdraw(self, held: Held[Frame]) -> None:
+        """Tell workers that a call is over."""
+        self._withdrawals.withdraw(held.correlation_id)
 
     def _on_receipt(self, correlation_id: str, error: Exception | None) -> None:
         if error is None:
@@ -106,3 +142,11 @@ class Link:
         ended = self._exchange.end_all(End.BROKER_LOST)
         if ended:
             log.warning("%d held calls were told that the broker is gone (%s)", ended, error)
+
+
+def _attempt(frame: Frame) -> int | None:
+    """Return which attempt a reply is of; None if it does not say, 1 if what it says is no number."""
+    value = frame.raw("attempt")
+    if value is None:
+        return None
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 1

@@ -119,6 +119,7 @@ async def serve(
             stopping.cancel()
             refused.cancel()
             left = await _drain(bridge, settings.server.drain, hurry)
+            await bridge.stop()  # before the server: whatever is still held is told, and not cut without a word
             closing.set()
             await server
             if refused.done() and not refused.cancelled():
@@ -162,7 +163,7 @@ async def _drain(bridge: Bridge, timeout: float, hurry: asyncio.Event) -> int:
     drained.cancel()
     hurried.cancel()
     if bridge.admission.held:
-        log.error("%d calls were still held at the end and are cut", bridge.admission.held)
+        log.error("%d calls were still held at the end and are given up", bridge.admission.held)
     return bridge.admission.held
 
 

@@ -348,7 +348,7 @@ def answer_of(frame: Frame, route: ReplyRules) -> Answer:
         reply = ReplyMessage(frame)
         problem = reply.problem
         if problem is not None:
-            raise _worker_problem(problem)
+            raise _worker_problem(problem, reply)
         headers: Headers = []
         body = reply.body
         if reply.status in _NO_BODY:
@@ -380,6 +380,8 @@ _WORKER_PROBLEMS: Final[Mapping[str, tuple[Ran, str]]] = {
 }
 
 
-def _worker_problem(name: str) -> Problem:
+def _worker_problem(name: str, reply: ReplyMessage) -> Problem:
     ran, detail = _WORKER_PROBLEMS[name]
-    return Problem(name, detail, ran)
+    attempts = reply.property("attempt") or ""
+    is_number = attempts.isascii() and attempts.isdigit() and len(attempts) < 10
+    return Problem(name, detail, ran, {"attempts": int(attempts)} if name == "poisoned" and is_number else {})

@@ -48,8 +48,8 @@ def replies_to(message: RequestMessage) -> bool:
     An OpenWire client can put there what would make Classic drop our connection [6.3.1]: a destination without a name,
     a correlation id of 20 KB. That is the same as nobody.
     """
-    destination = message.reply_to
-    if destination is None or destination.rstrip().endswith("/"):
+    destination = (message.reply_to or "").rstrip()
+    if not destination or destination.endswith("/"):
         return False
     return _is_short(destination) and _is_short(message.frame.raw("correlation-id") or "")
 

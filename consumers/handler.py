@@ -9,7 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from consumers.reply import RefusedError, Reply
 from consumers.request import Request
@@ -33,6 +33,7 @@ def make_handler(function: Function, executor: Executor) -> Handler:
         call = make_call(function)
 
         async def run(request: Request) -> Reply:
+            request.interruptible = False
             return await asyncio.get_running_loop().run_in_executor(executor, call, request)
 
         return run
@@ -70,14 +71,18 @@ def is_async(function: Function) -> bool:
 
 
 def _argument(function: Function) -> Callable[[Request], Any]:
-    wanted = _annotation(function, _parameter(function))
+    parameter = _parameter(function)
+    wanted = _annotation(function, parameter)
     if wanted is Request or wanted is Any:
         return lambda request: request
     if wanted is bytes:
         return lambda request: request.body
     if wanted is str:
         return _text
-    return partial(_validated, TypeAdapter(wanted))
+    try:
+        return partial(_validated, TypeAdapter(wanted))
+    except PydanticUserError as error:
+        raise TypeError(f"{_name(function)}: {parameter.name!r} cannot be read from JSON: {error.message}") from error
 
 
 def _parameter(function: Function) -> inspect.Parameter:

@@ -21,6 +21,8 @@ class Request:
 
     def __init__(self, message: RequestMessage, clock: Clock) -> None:
         self.message = message
+        self.cancelled = False  # the caller is gone: stop as soon as you can; nobody will see the reply
+        self.interruptible = True  # a thread is not: it has to look at `cancelled`
         self._clock = clock
 
     @property

@@ -7,29 +7,26 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
-from activemq.errors import (
-    ActiveMQError,
-    BufferFullError,
-    ConnectionLostError,
-    MessageError,
-    ProtocolError,
-    ServerError,
-)
-from activemq.message import RequestMessage, encode_reply
-from consumers.answer import call_of, deadline_of, encode_answer, replies_to, timings
-from consumers.reply import BadReplyError, RefusedError, Reply
-from consumers.request import Request
+from activemq.errors import ActiveMQError, MessageError, ProtocolError
+from activemq.message import encode_copy, encode_poison, encode_reply
+from consumers.answer import deadline_of, encode_answer, replies_to, timings
+from consumers.delivery import Delivery
+from consumers.policies.attempts import POISON, Verdict, judge
+from consumers.reply import BadReplyError
+from consumers.running import run_handler
 
 if TYPE_CHECKING:
     from activemq import Client, Frame, Subscription
+    from activemq.message import RequestMessage
     from consumers.counts import Counts
     from consumers.handler import Handler
+    from consumers.policies import Policies
+    from consumers.reply import Reply
 
 log = logging.getLogger(__name__)
-
-_PAUSE: Final = 0.1  # seconds between two attempts to write to a broker that does not read
 
 
 class Slot:
@@ -38,14 +35,18 @@ class Slot:
     The order is: reply out, its receipt in, then ACK. A worker that dies before the ACK gives the message back.
     """
 
-    def __init__(self, client: Client, queue: str, handler: Handler, name: str, counts: Counts) -> None:
+    def __init__(
+        self, client: Client, queue: str, handler: Handler, name: str, counts: Counts, policies: Policies
+    ) -> None:
         """``name``: the worker's, for those who look at the timings of a call."""
         self._client = client
+        self._queue = queue
         self._handler = handler
         self._name = name
         self._counts = counts
+        self._policies = policies
         self._receipts = 0
-        self._inbox: deque[tuple[Frame, int]] = deque()
+        self._inbox: deque[Delivery] = deque()
         self._waiting: asyncio.Future[None] | None = None
         self._draining = False
         self.busy = False
@@ -69,10 +70,10 @@ class Slot:
                 self._waiting = loop.create_future()
                 await self._waiting
                 continue
-            frame, generation = self._inbox.popleft()
+            delivery = self._inbox.popleft()
             self.busy = True
             try:
-                await self._serve(frame, generation)
+                await self._serve(delivery)
             finally:
                 self.busy = False
         self._leave()
@@ -82,73 +83,96 @@ class Slot:
             self._client.unsubscribe(self.subscription)
 
     def _on_message(self, frame: Frame) -> None:
-        self._inbox.append((frame, self._client.generation))
+        self._inbox.append(Delivery(self._client, frame, self._counts))
         self._wake()
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def _serve(self, frame: Frame, generation: int) -> None:
-        message = RequestMessage(frame)
-        if generation == self._client.generation:
-            try:
-                data = await self._work(message)
-            except ProtocolError as error:  # a header that the reply needs: nobody can be told
-                self._counts.failed += 1
-                log.error("call %s: cannot be read, and is dropped: %s", call_of(message), error)  # noqa: TRY400 - the message is at fault
-                data = None
-            if data is not None and not await self._send(data, message, generation):
-                return
-        if not await self._acknowledge(frame, generation):
+    async def _serve(self, delivery: Delivery) -> None:
+        if delivery.void:
             self._counts.returned += 1
-            log.warning("call %s: the connection died meanwhile; another worker has it", call_of(message))
+            return
+        try:
+            if delivery.message.redelivered and not await self._judge(delivery):
+                return
+            data = await self._work(delivery)
+        except ProtocolError as error:  # a header that the reply needs: nobody can be told
+            self._counts.failed += 1
+            log.error("call %s: cannot be read, and is dropped: %s", delivery.call, error)  # noqa: TRY400 - it says all
+            data = None
+        if data is None or await delivery.reply(data, self._receipt()):
+            await delivery.acknowledge()
 
-    async def _work(self, message: RequestMessage) -> bytes | None:
+    async def _judge(self, delivery: Delivery) -> bool:
+        """Deal with a message that was lost with another worker; True if it is to be run all the same."""
+        message = delivery.message
+        try:
+            verdict = judge(message)
+        except MessageError:
+            return True  # which says so, to the requester too
+        queue = self._client.profile.queue
+        if verdict is Verdict.AGAIN:
+            self._counts.handed_on += 1
+            log.warning("call %s: a worker was lost with attempt %d; handed on", delivery.call, message.attempt)
+            copy = partial(encode_copy, message, queue(self._queue), message.attempt + 1)
+            await delivery.replace(copy, self.subscription)
+        elif verdict is Verdict.LOST:
+            self._counts.lost += 1
+            log.warning("call %s: its worker was lost; the caller is told", delivery.call)
+            if await self._tell(delivery, "worker-lost"):
+                await delivery.acknowledge()
+        elif verdict is Verdict.POISONED:
+            self._counts.poisoned += 1
+            log.error("call %s: lost %d times; parked in %s%s", delivery.call, message.attempt, self._queue, POISON)
+            if await self._tell(delivery, "poisoned"):
+                parked = partial(encode_poison, message, queue(self._queue + POISON))
+                await delivery.replace(parked, self.subscription)
+        return verdict is Verdict.RUN
+
+    async def _tell(self, delivery: Delivery, problem: str) -> bool:
+        """Send a problem; False if the message is not to be acknowledged."""
+        message = delivery.message
+        if not replies_to(message):
+            return True
+        data = self._encode(message, problem, [("attempt", str(message.attempt))])
+        return await delivery.reply(data, self._receipt())
+
+    async def _work(self, delivery: Delivery) -> bytes | None:
         """Run the handler; return the frame to send, or None if nobody waits for one."""
+        message, policies = delivery.message, self._policies
         picked_up = self._client.clock.now_ms()
         try:
             deadline = deadline_of(message)
         except MessageError as error:
             self._counts.failed += 1
-            log.error("call %s: not run: %s", call_of(message), error)  # noqa: TRY400 - the message is at fault
+            log.error("call %s: not run: %s", delivery.call, error)  # noqa: TRY400 - the message is at fault
             return self._encode(message, "worker-failed") if replies_to(message) else None
         if deadline is not None and picked_up >= deadline:
             self._counts.expired += 1
-            log.info("call %s: picked up %d ms after its deadline, not run", call_of(message), picked_up - deadline)
+            log.info("call %s: picked up %d ms after its deadline, not run", delivery.call, picked_up - deadline)
+            return None
+        if (message.correlation_id or "") in policies.cancellations:
+            self._counts.skipped += 1
+            log.info("call %s: over before it was picked up, not run", delivery.call)
             return None
         started = time.perf_counter()
-        outcome = await self._run(message)
+        telling = policies.started.begin(message, delivery.generation)
+        try:
+            outcome = await run_handler(self._handler, message, self._client.clock, policies.cancellations)
+        finally:
+            policies.started.end(telling)
+        if outcome is None:
+            self._counts.cancelled += 1
+            log.info("call %s: over while it ran", delivery.call)
+            return None
+        if isinstance(outcome, str):
+            self._counts.failed += 1
         if not replies_to(message):
             return None
-        return self._encode(message, outcome, timings(message, self._name, picked_up, time.perf_counter() - started))
-
-    async def _run(self, message: RequestMessage) -> Reply | str:
-        """Return the handler's reply, or the name of the problem that it ended with.
-
-        Whatever a handler raises is its own failure, and the worker goes on: also the SystemExit of some library, and
-        a cancellation that nobody asked for. Only a KeyboardInterrupt is the operator's.
-        """
-        try:
-            return Reply.of(await self._handler(Request(message, self._client.clock)))
-        except RefusedError as error:
-            return error.reply
-        except BadReplyError as error:
-            return self._bad_reply(message, error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # it is we who are cancelled
-            self._counts.failed += 1
-            log.exception("call %s: the handler failed", call_of(message))
-            return "worker-failed"
-
-    def _bad_reply(self, message: RequestMessage, error: BadReplyError) -> str:
-        self._counts.failed += 1
-        log.error("call %s: the reply cannot be sent: %s", call_of(message), error)
-        return "bad-reply"
+        worked = time.perf_counter() - started
+        return self._encode(message, outcome, timings(message, self._name, picked_up, worked))
 
     def _encode(
         self, message: RequestMessage, outcome: Reply | str, properties: list[tuple[str, str]] | None = None
@@ -160,54 +184,10 @@ class Slot:
             try:
                 return encode_answer(message, outcome, receipt, properties or ())
             except BadReplyError as error:
-                outcome = self._bad_reply(message, error)
+                self._counts.failed += 1
+                log.error("call %s: the reply cannot be sent: %s", message.correlation_id, error)  # noqa: TRY400
+                outcome = "bad-reply"
         return encode_reply(message, receipt=receipt, problem=outcome, properties=properties or ())
 
     def _receipt(self) -> str:
         return f"{self.subscription.id}-{self._receipts}"
-
-    async def _send(self, data: bytes, message: RequestMessage, generation: int) -> bool:
-        """Send the reply and wait for its receipt; False if the message is not to be acknowledged.
-
-        There is no bound in time: without the receipt there must be no ACK, and a dead broker shows in the
-        heart-beats.
-        """
-        receipt = self._receipt()
-        error: Exception | None
-        try:
-            error = await self._publish(data, receipt, generation)
-        except ActiveMQError as not_sent:
-            error = not_sent
-        finally:
-            self._client.forget_receipt(receipt)
-        if isinstance(error, ServerError):  # the reply destination died with its requester: nobody to tell
-            self._counts.unwanted += 1
-            log.info("call %s: the reply was refused: %s", call_of(message), error.message)
-        elif error is not None:
-            self._counts.returned += 1
-            log.warning("call %s: the reply did not get through (%s)", call_of(message), error)
-            return False
-        else:
-            self._counts.replied += 1
-        return True
-
-    async def _publish(self, data: bytes, receipt: str, generation: int) -> Exception | None:
-        confirmed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        while generation == self._client.generation:
-            try:
-                self._client.publish(data, receipt, lambda _, error: confirmed.set_result(error))
-            except BufferFullError:
-                await asyncio.sleep(_PAUSE)
-            else:
-                return await confirmed
-        raise ConnectionLostError("its connection is gone")
-
-    async def _acknowledge(self, frame: Frame, generation: int) -> bool:
-        """Acknowledge, whatever it takes: a slot with an unacknowledged message gets no other."""
-        while True:
-            try:
-                return self._client.ack(frame, generation)
-            except BufferFullError:
-                await asyncio.sleep(_PAUSE)
-            except ActiveMQError:  # it is closing
-                return False

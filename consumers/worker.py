@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 from activemq.brokers.profile import QUEUE_NAME
 from consumers.counts import Counts
 from consumers.handler import Handler, make_handler
+from consumers.lanes import share
+from consumers.policies import Policies
 from consumers.slot import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from activemq import Client
     from consumers.handler import Function
@@ -40,15 +42,21 @@ class Worker:
             return {"words": len(text.split())}
 
     ``name`` is shown to operators; ``lifespan`` is an asynchronous context manager entered before the first message
-    and left after the last, for what handlers share.
+    and left after the last, for what handlers share. ``reserve`` keeps slots for some queues: see
+    :func:`consumers.lanes.share`.
     """
 
     def __init__(
-        self, name: str = "worker", *, lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None
+        self,
+        name: str = "worker",
+        *,
+        lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None,
+        reserve: Mapping[str, int] | None = None,
     ) -> None:
         self.name = name
         self.counts = Counts()
         self._lifespan = lifespan or nullcontext
+        self._reserve = dict(reserve or {})
         self._functions: dict[str, Function] = {}
         self._handlers: dict[str, Handler] = {}
 
@@ -56,6 +64,10 @@ class Worker:
     def queues(self) -> tuple[str, ...]:
         """The queues that have a handler."""
         return (*self._functions, *self._handlers)
+
+    def slots(self, concurrency: int) -> dict[str, int]:
+        """Return how many slots each queue gets; raises ValueError if they are too few for what is reserved."""
+        return share(self.queues, concurrency, self._reserve)
 
     def handler(self, queue: str) -> Callable[[F], F]:
         """Make the decorated function the handler of a queue; see :func:`consumers.handler.make_handler`."""
@@ -87,17 +99,19 @@ class Worker:
     ) -> None:
         """Work until ``stop`` is set, then finish what is running and leave.
 
-        ``client``: not started yet; ``concurrency``: the slots of each queue; ``on_ready`` is called once the broker
+        ``client``: not started yet; ``concurrency``: the slots of each queue, or of all together if some
+        are reserved; ``on_ready`` is called once the broker
         has confirmed all subscriptions. Raises :class:`SubscriptionRefusedError` if it refuses one then.
         """
         if not self.queues:
             raise ValueError("this worker has no handler")
-        executor = ThreadPoolExecutor(concurrency * len(self.queues), thread_name_prefix=self.name)
+        slots = self.slots(concurrency)
+        executor = ThreadPoolExecutor(sum(slots.values()), thread_name_prefix=self.name)
         try:
             handlers = {queue: make_handler(function, executor) for queue, function in self._functions.items()}
             handlers |= self._handlers
             async with self._lifespan():
-                await self._run(client, handlers, concurrency, stop, on_ready)
+                await self._run(client, handlers, slots, stop, on_ready)
         finally:
             # Drained, nothing runs any more; cancelled, a thread may, and waiting for it here would stop the loop.
             executor.shutdown(wait=False)
@@ -106,14 +120,15 @@ class Worker:
         self,
         client: Client,
         handlers: dict[str, Handler],
-        concurrency: int,
+        numbers: dict[str, int],
         stop: asyncio.Event,
         on_ready: Callable[[], None],
     ) -> None:
+        policies = Policies.of(client, self.name)
         slots = [
-            Slot(client, queue, handler, self.name, self.counts)
+            Slot(client, queue, handler, self.name, self.counts, policies)
             for queue, handler in handlers.items()
-            for _ in range(concurrency)
+            for _ in range(numbers[queue])
         ]
         tasks = [asyncio.create_task(slot.run(), name=f"slot {slot.subscription.id}") for slot in slots]
         try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # An unread body up to this size is cheaper to read to its end than a new connection is to make.
-READ_TO_THE_END = 64 * 1024  # bytes
+READ_TO_THE_END: Final = 64 * 1024  # bytes
+DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot be closed alone
 
 
 class CallerGoneError(Exception):
@@ -127,12 +129,15 @@ class Call:
                 return
             try:
                 outcome = await held.outcome
+            except asyncio.CancelledError:
+                self.endpoint.link.withdraw(held)
+                raise
             finally:
                 self._close(held)
             if isinstance(outcome, Frame):
                 await self.answer(translate.answer_of(outcome, route))
-            elif outcome is not End.CALLER_GONE:
-                raise _problem_of(outcome)
+            else:
+                self._end(outcome, route, held)
         finally:
             admission.leave(route)
 
@@ -222,6 +227,13 @@ class Call:
 
     # -- after it
 
+    def _end(self, outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
+        """Do what is to be done for a call without a reply; raises the problem if there is anybody to hear it."""
+        if outcome in _WITHDRAWN:
+            self.endpoint.link.withdraw(held)
+        if outcome is not End.CALLER_GONE:
+            raise _problem_of(outcome, route, held)
+
     async def answer(self, answer: Answer) -> None:
         """Send a response, with the headers that all responses have."""
         headers = answer.headers
@@ -245,6 +257,8 @@ class Call:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
+        if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
+            await self._discard_body()
         self.answering = True
         instance = self.scope["raw_path"].decode("latin-1")
         body = problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
@@ -262,8 +276,25 @@ class Call:
             headers.append((b"connection", b"close"))
         await respond(self.send, problem.row.status, headers, body)
 
+    async def _discard_body(self) -> None:
+        """Read what is left of a body, within bounds, before it is refused.
+
+        Hypercorn 0.18 ends a connection, with the held calls of all its streams, when a body goes on after its answer
+        [run]. What is over the bounds is answered all the same.
+        """
+        size, more = 0, True
+        with suppress(TimeoutError), self.endpoint.exchange.wheel.timeout(self.endpoint.rules.body_timeout):
+            while more and size <= DISCARD_AT_MOST:
+                message = await self.receive()
+                size += len(message.get("body", b""))
+                more = message["type"] == "http.request" and bool(message.get("more_body", False))
+
+    @property
+    def _is_http_2(self) -> bool:
+        return bool(self.scope.get("http_version") == "2")
+
     def _must_close(self, problem: Problem) -> bool:
-        if self.scope.get("http_version", "1.1").startswith("2"):
+        if self._is_http_2:
             return False  # RFC 9113, 8.2.2: no such header there; the stream ends, the connection need not
         if problem.name in ("draining", "body-timeout") or self.head is None:
             return True  # RFC 9110, 15.5.9 for the body that did not come
@@ -347,11 +378,24 @@ def _not_sent(error: BaseException) -> BaseException:
     return error
 
 
-def _problem_of(outcome: End | Refused) -> Problem:
+# Ends that leave a message behind which nobody waits for.
+_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED)
+
+
+def _deadline(route: ServedRoute, held: Held[Frame]) -> Problem:
+    """Say how far the work had come. `queued` is certain where all workers tell when they begin."""
+    if held.attempt:
+        return Problem("deadline", "the worker did not finish in time", "yes", {"phase": "running"})
+    if route.settings.started == "always":
+        return Problem("deadline", "no worker took it in time", "no", {"phase": "queued"})
+    return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
+
+
+def _problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> Problem:
     if isinstance(outcome, Refused):
         return retry_later("queue-full", "the broker refused the message")
     if outcome is End.DEADLINE:
-        return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
+        return _deadline(route, held)
     if outcome is End.UNCONFIRMED:
         return retry_later("broker-unavailable", "the broker did not confirm the message in time", "maybe")
     return Problem("broker-lost", "the connection to the broker died while the call waited")

@@ -67,17 +67,21 @@ class _Running:
 class JobService:
     """The jobs of one bridge.
 
-    ``client`` is a connection of its own, not started; ``publish_timeout`` in seconds. ``holders`` are the callers who
+    ``client`` is not the held calls' own, and its life is the owner's; ``publish_timeout`` in seconds; ``withdraw``
+    tells the workers that nobody wants a job any more. ``holders`` are the callers who
     wait here for a job, under names of their own: several may wait for one.
     """
 
-    def __init__(self, store: JobStore, client: Client, wheel: Wheel, publish_timeout: float) -> None:
+    def __init__(
+        self, store: JobStore, client: Client, wheel: Wheel, publish_timeout: float, withdraw: Callable[[str], None]
+    ) -> None:
         self.name = secrets.token_hex(8)
         self.client = client
         self.holders: Exchange[Job] = Exchange(wheel)
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._store = store
         self._publish_timeout = publish_timeout
+        self._withdraw = withdraw
         self._waiting: dict[str, set[str]] = {}  # job → names of holders
         self._undo: dict[str, int] = {}  # jobs that may be written although their callers were told "no" → until
         self._running: _Running | None = None
@@ -104,7 +108,6 @@ class JobService:
             await running.keeper.stop()
             with suppress(StoreUnavailableError):  # else the next to join will notice that nobody answers
                 await running.membership.leave()
-        await self.client.stop()
         await self._store.close()
 
     @property
@@ -117,7 +120,6 @@ class JobService:
             await self._open_store()
             running = self._running = _Running(self, self._store, self.client, self._publish_timeout)
             running.keeper.start()
-            await self.client.start()
             await self._join(running)
         except StoreRefusedError as error:
             if not self.settled.done():
@@ -341,16 +343,8 @@ class JobService:
             raise Problem("no-job", "there is no job of this id")
         if changed:
             self.settled_here(job)
-            self._withdraw(job)
+            self._withdraw(job.id)
         return job
-
-    def _withdraw(self, job: Job) -> None:
-        """Tell the workers that nobody wants a job any more.
-
-        The place for the cancel topic. Until there is one the message stays where it is: a worker that takes it runs
-        it, and its reply is dropped.
-        """
-        log.info("job %s was cancelled; its message is not withdrawn from the queue", job.id)
 
     async def _ask(self, reading: Coroutine[Any, Any, T]) -> T:
         try:

@@ -23,11 +23,8 @@ _ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType(
         "job_timeout": (_NOTHING, ()),
         "async_": (_NO_JOBS, ("never",)),
         "idempotency": (_NO_JOBS, ("off",)),
-        "redeliver": (_NOTHING, ()),
-        "max_attempts": (_NOTHING, ()),
         "worker_wait": (_NOTHING, ()),
         "max_backlog": (_NOTHING, ()),
-        "started": (_NOTHING, ("never",)),
     }
 )
 

@@ -96,21 +96,21 @@ class _Forwarder:
         call = request.correlation_id
         try:
             async with asyncio.timeout(left):
-                return await self._exchange(head, request, left)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                return await self._exchange(head, request)
+        except httpx.ConnectError as error:
             log.error("call %s: cannot connect to %s: %r", call, self._base, error)  # noqa: TRY400 - not our failure
             return Reply.problem(503, "the service behind this worker cannot be reached", ran="no")
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             log.warning("call %s: %s has not answered within %.3f s", call, self._base, left)
             return Reply.problem(504, "the service behind this worker did not answer in time", ran="maybe")
         except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError) as error:
             log.error("call %s: the exchange with %s broke: %r", call, self._base, error)  # noqa: TRY400 - not our failure
             return Reply.problem(502, "the service behind this worker broke off", ran="maybe")
 
-    async def _exchange(self, head: HttpRequest, request: Request, left: float) -> Reply:
+    async def _exchange(self, head: HttpRequest, request: Request) -> Reply:
         if self.client is None:
             raise RuntimeError("this handler belongs to a worker that does not run")
-        outgoing = self._request(self.client, head, request.body, left)
+        outgoing = self._request(self.client, head, request.body)
         response = await self.client.send(outgoing, stream=True, follow_redirects=False)
         try:
             _check_encoding(outgoing, response)
@@ -119,13 +119,18 @@ class _Forwarder:
             await response.aclose()
         return http_reply(response.status_code, response.headers.multi_items(), body)
 
-    def _request(self, client: httpx.AsyncClient, head: HttpRequest, body: bytes, left: float) -> httpx.Request:
+    def _request(self, client: httpx.AsyncClient, head: HttpRequest, body: bytes) -> httpx.Request:
         headers = httpx.Headers(head.headers, encoding="utf-8")
         headers.setdefault("accept-encoding", "identity")  # the route may not let content-encoding through
         target = self._prefix + head.raw_path.encode() + (b"?" + head.query.encode() if head.query else b"")
         # The host comes from the base URL alone; the target goes out as it came and is never parsed as a URL.
         outgoing = client.build_request(
-            head.method, self._base, headers=headers, content=body, timeout=left, extensions={"target": target}
+            head.method,
+            self._base,
+            headers=headers,
+            content=body,
+            timeout=None,  # the deadline is for all of it together
+            extensions={"target": target},
         )
         if "cookie" not in headers:
             outgoing.headers.pop("cookie", None)  # from the client's jar: what the service set for another caller
@@ -139,6 +144,8 @@ def _base_url(text: str) -> httpx.URL:
         raise ValueError(f"{text!r} is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"{text!r}: must begin with http:// or https:// and name a host")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError(f"{text!r}: the port of http://HOST:PORT must be 1 to 65535")
     if url.userinfo or url.query or url.fragment:
         raise ValueError("the service's URL must be http://HOST:PORT/PATH and nothing else")
     return url

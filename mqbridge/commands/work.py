@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 async def run_worker(worker: Worker, servers: Sequence[Server], who: Credentials, concurrency: int) -> int:
     """Run a worker until a signal; return the exit code."""
     client = Client(servers, who)
-    queues = ", ".join(f"{queue} × {concurrency}" for queue in worker.queues)
+    try:
+        queues = ", ".join(f"{queue} × {number}" for queue, number in worker.slots(concurrency).items())
+    except ValueError as error:
+        raise CommandError(f"--concurrency: {error}", 2) from error
     with stop_signals() as stop:
         try:
             await worker.run(client, concurrency, stop, lambda: say(f"worker ready ({queues})"))

@@ -92,6 +92,10 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Listen no more, and close what there is."""
         assert self._server is not None
         self._server.close()
         for wire in self._wires:

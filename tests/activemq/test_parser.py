@@ -311,7 +311,8 @@ def test_frames_after_an_oversize_one_are_read_as_ever() -> None:
 
 @pytest.mark.parametrize("padding", [b"\n", b""], ids=["LF behind frames", "none"])
 @pytest.mark.parametrize(
-    "text", [b"a\0b", b"a\0\nb", b"\0a", b"a\0\0b", b"a\0Change", b"a\0Message", b"a\0\nERR", b"\0\0\0x"]
+    "text",
+    [b"a\0b", b"a\0\nb", b"\0a", b"a\0\0b", b"a\0Change", b"a\0Message", b"a\0\nERR", b"\0\0\0x", b"a\0\r\n\n\0\nb"],
 )
 def test_a_text_with_nuls_and_no_length_is_read_to_its_last(text: bytes, padding: bytes) -> None:
     data = b"MESSAGE\nn:1\n\n" + text + b"\0" + padding

@@ -47,6 +47,10 @@ def settings_for(
     )
 
 
+# What the tasks of calls run: our watcher of the caller, Uvicorn's and Hypercorn's way into the application.
+_OF_CALLS = ("_see_caller_leave", "run_asgi", "_handle()")
+
+
 class Running:
     """A bridge behind a real HTTP server, on the loop of the test."""
 
@@ -73,7 +77,7 @@ class Running:
             "holders": len(bridge.jobs.holders),
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
-            "calls": sum("_see_caller_leave" in repr(task) or "run_asgi" in repr(task) for task in asyncio.all_tasks()),
+            "calls": sum(any(name in repr(task) for name in _OF_CALLS) for task in asyncio.all_tasks()),
         }
 
     async def at_rest(self) -> None:

@@ -203,6 +203,8 @@ async def test_a_worker_sees_what_the_message_contract_says(world):
         "max_attempts": "3",
         "redeliver": "true",
         "max_reply": str(2 * MIB),
+        "reply_kinds": "started",
+        "started_after_ms": "50",
         "content_type": "text/plain",
         "http_method": "POST",
         "http_target": "/echo?a=1&b=%20%00",

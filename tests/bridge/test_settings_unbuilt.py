@@ -60,11 +60,8 @@ def test_what_is_wrong_in_a_part_that_is_not_built_is_told_as_well():
     ("line", "key"),
     [
         ('job_timeout = "2h"', "job_timeout"),
-        ("redeliver = false", "redeliver"),
-        ("max_attempts = 5", "max_attempts"),
         ('worker_wait = "2s"', "worker_wait"),
         ("max_backlog = 5", "max_backlog"),
-        ('started = "always"', "started"),
     ],
 )
 def test_what_does_nothing_yet_in_a_route_is_noted(line, key):

@@ -40,7 +40,10 @@ class Database:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
-        """Connect to nothing yet. Raises :class:`StoreRefusedError` for a URL that cannot be used; the text never shows the URL's password."""
+        """Connect to nothing yet.
+
+        Raises :class:`StoreRefusedError` for a URL that cannot be used; the text never shows the URL's password.
+        """
         self.url = _async_url(url)
         self.available = False
         self._timeout = timeout

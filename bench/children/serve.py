@@ -1,0 +1,120 @@
+"""The bridge, or the null in its place, as a child process with a view into it.
+
+Both are run by :mod:`bridge.server` itself, so that server, socket and collector settings are the product's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from pydantic import SecretStr
+
+from bench.children.channel import Channel
+from bridge import server
+from bridge.admission import Admission
+from bridge.app import Bridge
+from bridge.settings import Broker, BrokerUrl, Route, Server, Settings
+
+if TYPE_CHECKING:
+    from bench.children.channel import Commands
+    from bridge.asgi import Receive, Scope, Send
+
+HOLD = 300.0  # seconds; longer than any part that holds calls
+POLL = 0.002  # seconds
+
+
+async def null(receive: Receive, send: Send) -> None:
+    """Answer with the bytes that came: what the HTTP server costs with nothing behind it."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Null:
+    """Stands in for :class:`Bridge` in ``server.serve``: no broker, the ten lines above."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.client = self
+        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def wait_connected(self) -> None: ...
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        await null(receive, send)
+
+
+class View:
+    """What the parent may ask."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    async def counts(self) -> dict[str, int]:
+        """How much of everything there is now."""
+        exchange = self._bridge.exchange
+        return {"held": len(exchange), "wheel": len(exchange.wheel), "tasks": len(asyncio.all_tasks())}
+
+    async def held(self, low: int, high: int, within: float) -> float:
+        """Wait until the number of held calls is from ``low`` to ``high``; return when, by the monotonic clock."""
+        loop, exchange = asyncio.get_running_loop(), self._bridge.exchange
+        give_up = loop.time() + within
+        while not low <= len(exchange) <= high:
+            if loop.time() > give_up:
+                raise TimeoutError(f"{len(exchange)} calls are held, not {low} to {high}, after {within:g} s")
+            await asyncio.sleep(POLL)
+        return loop.time()
+
+    def commands(self) -> Commands:
+        """Return the above by name."""
+        return {"counts": self.counts, "held": self.held}
+
+
+def settings_of(configuration: dict[str, Any]) -> Settings:
+    """Return the settings: defaults wherever a benchmark does not need more room."""
+    broker = configuration["broker"]
+    return Settings(
+        server=Server(bind=("127.0.0.1:0",), implementation=configuration["implementation"], max_held=20_000),
+        broker=Broker(
+            urls=(BrokerUrl("127.0.0.1", broker["port"], tls=False),),
+            login=broker["login"],
+            passcode=SecretStr(broker["passcode"]),
+        ),
+        routes=(
+            Route(name="echo", path="/echo", queue="bench.echo"),
+            Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000),
+        ),
+    )
+
+
+def main() -> None:
+    """Serve until the parent is gone."""
+    channel = Channel()
+    made: list[Bridge] = []
+
+    def make(settings: Settings) -> Bridge | Null:
+        if channel.configuration["what"] == "null":
+            return Null(settings)
+        made.append(Bridge(settings))
+        return made[0]
+
+    def on_ready(addresses: list[str]) -> None:
+        commands = View(made[0]).commands() if made else {}
+        channel.ready(commands, port=int(addresses[0].rpartition(":")[2]))
+
+    with patch.object(server, "Bridge", make):
+        server.run(settings_of(channel.configuration), on_ready)
+
+
+if __name__ == "__main__":
+    main()

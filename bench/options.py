@@ -1,0 +1,25 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SERVERS = ("uvicorn", "hypercorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The full form. Times in seconds, sizes in bytes."""
+
+    rounds: int = 3
+    seconds: int = 3  # of each load
+    warm_up: int = 8  # of each server before the first round: Java compiles what it runs often
+    connections: tuple[int, ...] = (1, 16, 64, 256)
+    sizes: tuple[int, ...] = (64, 4096)
+    held: int = 10_000
+    killed_while_held: int = 1_000
+    settle: float = 3.0  # before memory is read
+
+
+FULL = Options()
+QUICK = Options(seconds=1, warm_up=2, connections=(1, 64), sizes=(64,), held=2_000, settle=1.0)

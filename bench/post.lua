@@ -1,0 +1,14 @@
+-- wrk -s post.lua URL -- BYTES: POST a body of that size; at the end one line of JSON, latencies in ms.
+function init(args)
+  wrk.method = "POST"
+  wrk.headers["Content-Type"] = "text/plain; charset=utf-8"
+  wrk.body = string.rep("x", tonumber(args[1]))
+end
+
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format(
+    '{"requests": %d, "seconds": %.6f, "p50": %.4f, "p99": %.4f, "failed": %d}\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end

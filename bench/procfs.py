@@ -1,0 +1,31 @@
+"""What a process has used, from ``/proc``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+KIB = 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process, its threads and its living and reaped descendants, user and system."""
+    # proc(5): after the command in brackets, fields 14 to 17 are utime, stime, cutime, cstime in ticks.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = sum(map(int, fields[11:15])) / _TICKS
+    return own + sum(cpu_seconds(child) for child in children(pid))
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids of a process's living children."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def resident_kib(pid: int) -> float:
+    """Return the resident memory of a process in KiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / KIB

@@ -1,0 +1,26 @@
+"""All that a run has found; a part that was not asked for is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.parts.calls import Calls
+    from bench.parts.death import Death
+    from bench.parts.memory import Memory
+    from bench.parts.start import Start
+    from bench.parts.stock import Stock
+
+
+@dataclass(slots=True)
+class Results:
+    """``machine`` and ``generator`` say what it was measured on and with."""
+
+    machine: dict[str, str]
+    generator: str
+    calls: Calls | None = None
+    memory: list[Memory] | None = None
+    stock: Stock | None = None
+    death: Death | None = None
+    start: Start | None = None

@@ -1,0 +1,79 @@
+"""A broker and the processes around it, for as long as a part needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Self
+from unittest.mock import patch
+
+from activemq.embedded import EmbeddedBroker, launcher
+from activemq.embedded.configuration import render
+from bench.child import Child
+
+if TYPE_CHECKING:
+    from activemq.embedded.configuration import Configuration
+
+_OPTION = "transport.tcpNoDelay=true&amp;"
+
+
+class Stage:
+    """``async with Stage() as stage``: a broker, started; at the end everything is stopped, whatever happened.
+
+    ``quick``: Java without its second compiler, ready sooner and slower under load. ``stock``: as most brokers are,
+    without ``tcpNoDelay`` on its connectors.
+    """
+
+    def __init__(self, *, quick: bool = False, stock: bool = False) -> None:
+        self.broker = EmbeddedBroker(
+            quick=quick, java_home=os.environ.get("JAVA_HOME"), java_path=os.environ.get("PATH")
+        )
+        self._stock = stock
+        self._children: list[Child] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start_broker()
+        except BaseException:
+            await self.broker.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await asyncio.gather(*(child.stop() for child in self._children))
+        finally:
+            await self.broker.close()
+
+    async def start_broker(self) -> None:
+        """Start the broker, also again after its end."""
+        with patch.object(launcher, "render", _render_stock if self._stock else render):
+            await self.broker.start()
+
+    async def serve(self, what: str, implementation: str) -> Child:
+        """Start a ``bridge`` or a ``null`` on one of the HTTP servers."""
+        return await self._child("serve", what=what, implementation=implementation)
+
+    async def work(self) -> Child:
+        """Start a worker process."""
+        return await self._child("work")
+
+    async def requester(self, *, quick_ack: bool = True) -> Child:
+        """Start a requester without HTTP."""
+        return await self._child("request", quick_ack=quick_ack)
+
+    async def crowd(self) -> Child:
+        """Start a process of callers that wait."""
+        return await self._child("hold")
+
+    async def _child(self, name: str, **configuration: object) -> Child:
+        broker = {"port": self.broker.stomp_port, "login": self.broker.login, "passcode": self.broker.passcode}
+        child = await Child.start(name, broker=broker, **configuration)
+        self._children.append(child)
+        return child
+
+
+def _render_stock(configuration: Configuration) -> str:
+    text = render(configuration)
+    assert _OPTION in text
+    return text.replace(_OPTION, "")

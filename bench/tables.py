@@ -1,0 +1,128 @@
+"""Results as Markdown, aligned so that it reads well in a terminal too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.bars import Bar
+    from bench.parts.calls import Calls
+    from bench.parts.death import Death
+    from bench.parts.memory import Memory
+    from bench.parts.start import Start
+    from bench.parts.stock import Stock
+    from bench.results import Results
+
+MIB = 1024  # KiB
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table; all columns but the first ``left`` are aligned to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [("-" * width) if column < left else ("-" * (width - 1) + ":") for column, width in enumerate(widths)]
+    return "\n".join([line(head), f"|{'|'.join(f' {dashes} ' for dashes in rule)}|", *map(line, rows)])
+
+
+def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
+    """Yield the sections of the whole report."""
+    yield table(("machine", ""), [*results.machine.items(), ("load generator", results.generator)], left=2)
+    if results.calls is not None:
+        yield "### Calls\n\n" + _calls(results.calls)
+    if results.memory is not None:
+        yield "### Held calls\n\n" + _memory(results.memory)
+    if results.stock is not None:
+        yield "### A stock broker\n\n" + _stock(results.stock)
+    if results.death is not None:
+        yield "### The broker's death\n\n" + _death(results.death)
+    if results.start is not None:
+        yield "### Start\n\n" + _start(results.start)
+    rows = [(bar.what, bar.bar, bar.measured, "✓" if bar.met else "✗") for bar in bars]
+    yield "### Bars\n\n" + table(("what", "bar", "measured", ""), rows, left=3)
+
+
+def _calls(calls: Calls) -> str:
+    head = [
+        "subject",
+        "in flight",
+        "bytes",
+        "calls/s",
+        "p50 ms",
+        "p99 ms",
+        "failed",
+        "CPU µs",
+        "worker",
+        "broker",
+        "load",
+    ]
+    rows = []
+    for row in sorted(calls.rows(), key=lambda row: (row.size, row.connections)):
+        numbers = (f"{row.connections}", f"{row.size}", f"{row.rate:,.0f}", f"{row.p50:.2f}", f"{row.p99:.1f}")
+        cpu = tuple(f"{row.cpu[name]:.0f}" for name in ("subject", "worker", "broker", "load"))
+        rows.append((row.subject, *numbers, f"{row.failed}", *cpu))
+    return table(head, rows)
+
+
+def _memory(memory: Sequence[Memory]) -> str:
+    head = [
+        "server",
+        "held",
+        "base MiB",
+        "half held",
+        "all held",
+        "KiB each",
+        "after",
+        "accepted in s",
+        "aborts seen in s",
+        "tasks",
+    ]
+    rows = [
+        (
+            m.server,
+            f"{m.held:,}",
+            *(f"{kib / MIB:.0f}" for kib in (m.base, m.half, m.all)),
+            f"{m.each_of_all:.1f}",
+            f"{m.after / MIB:.0f}",
+            f"{m.accepted_in:.1f}",
+            f"{m.aborts_seen_in:.2f}",
+            f"{m.tasks_before} → {m.tasks_after}",
+        )
+        for m in memory
+    ]
+    return table(head, rows)
+
+
+def _stock(stock: Stock) -> str:
+    rows = [
+        ("bridge on uvicorn", f"{stock.bridge:.2f}"),
+        ("bare STOMP without quick ACKs", f"{stock.naive:.2f}"),
+    ]
+    return table(("no tcpNoDelay, 1 connection, receipts", "p50 ms"), rows)
+
+
+def _death(death: Death) -> str:
+    answers = ", ".join(f"{count} × {answer}" for answer, count in sorted(death.answers.items()))
+    rows = [
+        ("callers, all rounds", answers),
+        ("kill to the last answer, s", _each(death.told_in)),
+        ("CONNECTED again to the first answered call, s", _each(death.well_in)),
+    ]
+    return table((f"{death.held:,} held", "each round"), rows)
+
+
+def _start(start: Start) -> str:
+    rows = [("broker", _each(start.broker)), ("broker, bridge and workers", _each(start.ready))]
+    return table(("from nothing to ready, s", "each round"), rows)
+
+
+def _each(seconds: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in seconds)

@@ -1,0 +1,109 @@
+"""One message that was taken, and what is said about it to the broker: reply, ACK, or another message in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from activemq.errors import ActiveMQError, BufferFullError, ConnectionLostError, ServerError
+from activemq.message import RequestMessage
+from consumers.answer import call_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activemq import Client, Frame, Subscription
+    from consumers.counts import Counts
+
+log = logging.getLogger(__name__)
+
+_PAUSE: Final = 0.1  # seconds between two attempts to write to a broker that does not read
+_GIVE_BACK_AFTER: Final = 1.0  # seconds, so that a broker that cannot take a message is not asked in a loop
+
+
+class Delivery:
+    """A message and the connection that it came by: whatever is said about it on another connection is void."""
+
+    __slots__ = ("_client", "_counts", "frame", "generation", "message")
+
+    def __init__(self, client: Client, frame: Frame, counts: Counts) -> None:
+        self._client = client
+        self._counts = counts
+        self.frame = frame
+        self.generation = client.generation
+        self.message = RequestMessage(frame)
+
+    @property
+    def void(self) -> bool:
+        """Whether its connection is gone: the broker has given it to another worker."""
+        return self.generation != self._client.generation
+
+    @property
+    def call(self) -> str:
+        """What names the call in log lines."""
+        return call_of(self.message)
+
+    async def reply(self, data: bytes, receipt: str) -> bool:
+        """Send a reply and wait for its receipt; False if the message is not to be acknowledged.
+
+        There is no bound in time: without the receipt there must be no ACK, and a dead broker shows in the
+        heart-beats.
+        """
+        error: Exception | None
+        try:
+            error = await self._publish(data, receipt)
+        except ActiveMQError as not_sent:
+            error = not_sent
+        finally:
+            self._client.forget_receipt(receipt)
+        if isinstance(error, ServerError):  # the reply destination died with its requester: nobody to tell
+            self._counts.unwanted += 1
+            log.info("call %s: the reply was refused: %s", self.call, error.message)
+        elif error is not None:
+            self._counts.returned += 1
+            log.warning("call %s: the reply did not get through (%s)", self.call, error)
+            return False
+        else:
+            self._counts.replied += 1
+        return True
+
+    async def acknowledge(self) -> None:
+        """Acknowledge, whatever it takes: a slot with an unacknowledged message gets no other."""
+        while True:
+            try:
+                if self._client.ack(self.frame, self.generation):
+                    return
+            except BufferFullError:
+                await asyncio.sleep(_PAUSE)
+                continue
+            except ActiveMQError:  # it is closing
+                pass
+            self._counts.returned += 1
+            log.warning("call %s: the connection died meanwhile; another worker has it", self.call)
+            return
+
+    async def replace(self, encode: Callable[[str], bytes], subscription: Subscription) -> None:
+        """Put another message in its place, both or neither; if the broker will not, give it back after a while.
+
+        ``encode`` gets the transaction's name and returns the other message's frame.
+        """
+        try:
+            await self._client.move(self.frame, self.generation, encode)
+        except ConnectionLostError:
+            self._counts.returned += 1  # the broker has it, as it was
+        except ActiveMQError as error:
+            log.error("call %s: could not be moved: %s", self.call, error)  # noqa: TRY400 - it says all
+            await asyncio.sleep(_GIVE_BACK_AFTER)
+            self._client.renew(subscription)
+
+    async def _publish(self, data: bytes, receipt: str) -> Exception | None:
+        confirmed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        while not self.void:
+            try:
+                self._client.publish(data, receipt, lambda _, error: confirmed.set_result(error))
+            except BufferFullError:
+                await asyncio.sleep(_PAUSE)
+            else:
+                return await confirmed
+        raise ConnectionLostError("its connection is gone")

@@ -1,0 +1,49 @@
+"""Calls that are over before their work is: skipped if they have not begun, stopped if they have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activemq import Client, Frame
+
+CANCEL_TOPIC: Final = "bridge.cancel"
+REMEMBERED: Final = 10_000  # ids; about 1 MB
+
+
+class Cancellations:
+    """What bridges have said on the cancel topic. Best effort: a message's expiry holds in any case."""
+
+    def __init__(self, client: Client | None, remembered: int = REMEMBERED) -> None:
+        """``client``: not started yet; None if whoever makes this calls :meth:`on_cancel`."""
+        self._remembered = remembered
+        self._ids: dict[str, None] = {}  # in the order of their coming
+        self._running: dict[str, Callable[[], None]] = {}
+        if client is not None:
+            client.subscribe(lambda p: {"destination": p.topic(CANCEL_TOPIC), "ack": "auto"}, self.on_cancel)
+
+    def __contains__(self, correlation_id: str) -> bool:
+        return correlation_id in self._ids
+
+    def begin(self, correlation_id: str, stop: Callable[[], None]) -> None:
+        """Have ``stop`` called if the call is cancelled before :meth:`end`."""
+        self._running[correlation_id] = stop
+
+    def end(self, correlation_id: str) -> None:
+        """Forget a job that has ended."""
+        self._running.pop(correlation_id, None)
+
+    def on_cancel(self, frame: Frame) -> None:
+        """Note a cancellation."""
+        correlation_id = frame.get("correlation-id")
+        if not correlation_id:
+            return
+        stop = self._running.get(correlation_id)
+        if stop is not None:
+            stop()
+            return
+        self._ids[correlation_id] = None
+        if len(self._ids) > self._remembered:
+            del self._ids[next(iter(self._ids))]

@@ -1,0 +1,122 @@
+"""The order of checks: of two rules that a request breaks, the earlier one answers."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import pytest_asyncio
+
+from activemq.testing import FakeBroker
+from bridge.settings import Route
+from tests.bridge.callers import Caller, until
+from tests.bridge.harness import running, settings_for
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# The order of docs/http.md. Each breaks one rule, in the request or in the bridge.
+ORDER = {
+    "framing": 400,
+    "no-route": 404,
+    "method-not-allowed": 405,
+    "forbidden": 403,
+    "uri-too-long": 414,
+    "headers-too-large": 431,
+    "body-too-large": 413,
+    "unsupported-media-type": 415,
+    "draining": 503,
+    "bridge-full": 503,
+    "route-full": 503,
+    "body-timeout": 408,
+    "store-unavailable": 503,
+    "broker-unavailable": 503,
+}
+STATES = {"draining", "bridge-full", "route-full", "broker-unavailable"}
+IMPOSSIBLE = {
+    ("no-route", "method-not-allowed"),  # a path that is none has no methods
+    ("body-too-large", "body-timeout"),  # nobody waits for a body that is refused by its length
+}
+PAIRS = [pair for pair in combinations(ORDER, 2) if pair not in IMPOSSIBLE]
+MAX_HELD = 50
+
+
+def broken(*rules):
+    """Encode a request that breaks these rules, and no other."""
+    method = "DELETE" if "method-not-allowed" in rules else "POST"
+    target = "/nothing" if "no-route" in rules else "/png"
+    if "uri-too-long" in rules:
+        target += "?" + "a" * 9_000
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {'example.com' if 'forbidden' in rules else 'localhost'}"]
+    if "headers-too-large" in rules:
+        lines.append("X-Pass: " + "a" * 9_000)
+    lines.append(f"Content-Type: {'text/plain' if 'unsupported-media-type' in rules else 'image/png'}")
+    if "store-unavailable" in rules:
+        lines.append("Prefer: respond-async")
+    length = "100000" if "body-too-large" in rules else "5"
+    lines.append(f"Content-Length: {length}")
+    if "framing" in rules:
+        lines.append("Transfer-Encoding: chunked")
+    body = b"" if {"body-timeout", "body-too-large"} & set(rules) else b"hello"
+    if "framing" in rules:
+        body = b"5\r\nhello\r\n0\r\n\r\n"
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def start(implementation, broker):
+    route = Route(
+        name="png",
+        path="/png",
+        queue="png",
+        max_body=1_000,
+        max_held=MAX_HELD,
+        accepts=("image/png",),
+        pass_headers=("x-pass",),
+    )
+    return running(settings_for(broker, [route], body_timeout=0.2, max_held=MAX_HELD), implementation)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connected(implementation):
+    async with FakeBroker() as broker, await start(implementation, broker) as bridge:
+        yield bridge
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def alone(implementation):
+    """A bridge whose broker went away."""
+    async with FakeBroker() as broker, await start(implementation, broker) as bridge:
+        await broker.stop()
+        await until(lambda: not bridge.bridge.client.connected)
+        yield bridge
+
+
+async def answer(bridge, *rules):
+    """Break the rules; return the name of the problem, or ``framing`` for what the HTTP server may refuse itself."""
+    admission = bridge.bridge.admission
+    (route,) = bridge.bridge._call.router.routes
+    admission.draining = "draining" in rules
+    admission.held = MAX_HELD if "bridge-full" in rules else 0
+    route.held = MAX_HELD if "route-full" in rules else 0
+    try:
+        async with await Caller.connect(bridge.port) as caller:
+            await caller.send(broken(*rules))
+            response = await caller.response()
+    finally:
+        admission.draining, admission.held, route.held = False, 0, 0
+    if response.status == 400:
+        return "framing"
+    assert response.status == ORDER[response.name]
+    assert response.problem["ran"] == "no"
+    assert (response.get("connection") == "close") or response.name != "draining"
+    return response.name
+
+
+@pytest.mark.parametrize("rule", ORDER)
+async def test_each_rule_alone(connected, alone, rule):
+    assert await answer(alone if rule == "broker-unavailable" else connected, rule) == rule
+
+
+@pytest.mark.parametrize(("earlier", "later"), PAIRS, ids=[f"{one} before {other}" for one, other in PAIRS])
+async def test_of_two_the_earlier_answers(connected, alone, earlier, later):
+    bridge = alone if "broker-unavailable" in (earlier, later) else connected
+    assert await answer(bridge, later, earlier) == earlier

@@ -1,0 +1,39 @@
+"""What is tested here needs all of it: callers, a bridge, a real broker and workers of the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from consumers import Worker
+from tests.bridge.callers import PATIENCE
+from tests.bridge.conftest import implementation, queue
+from tests.bridge.harness import client_for
+
+__all__ = ["implementation", "queue"]
+
+Working = Callable[..., Any]
+
+
+@pytest.fixture
+def working(broker: Any) -> Working:
+    """``async with working(worker, slots) as client``: the worker serves, and drains at the end unless it was lost."""
+
+    @asynccontextmanager
+    async def run(worker: Worker, slots: int = 1, at: Any = broker) -> AsyncIterator[Any]:
+        client, stop, ready = client_for(at), asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(worker.run(client, slots, stop, ready.set))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await ready.wait()
+            yield client
+        finally:
+            stop.set()
+            async with asyncio.timeout(PATIENCE):
+                await task
+
+    return run
