@@ -12,17 +12,11 @@ from .models import Document, Route, Section
 
 _REASON = "not built in this version: "
 
-_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"store": ("url", "retention"), "admin": ("key_sha256",), "cors": ("origins",)}
-)
+_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({"admin": ("key_sha256",), "cors": ("origins",)})
 _NOTHING = "does nothing in this version"
-_NO_JOBS = "asks for jobs, which this version has not: every call is answered 503 store-unavailable"
 # What each comes to, and the values that this version does fulfil besides the default.
 _ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType(
     {
-        "job_timeout": (_NOTHING, ()),
-        "async_": (_NO_JOBS, ("never",)),
-        "idempotency": (_NO_JOBS, ("off",)),
         "worker_wait": (_NOTHING, ()),
         "max_backlog": (_NOTHING, ()),
     }

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.dialects import mysql
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
 
 # MySQL's BLOB and TEXT end at 64 KiB. Its usual collation holds "a" for "A", and ids and names are neither.
 BLOB: Final = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
@@ -19,6 +34,25 @@ OPTIONS: Final[dict[str, Any]] = {
     "mariadb_collate": "utf8mb4_bin",
 }
 MAX_CALLER: Final = 255  # characters
+
+
+class Exact(TypeDecorator[str]):
+    """A string that differs from another by any letter, a space at its end included.
+
+    MySQL's collations for which that is so have another name on MariaDB, so a full stop guards the end.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        """Add the guard."""
+        return None if value is None else f"{value}."
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+        """Take it off."""
+        return None if value is None else value[:-1]
+
 
 metadata: Final = MetaData()
 
@@ -35,7 +69,7 @@ jobs: Final = Table(
     "jobs",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("caller", String(MAX_CALLER), nullable=False),
+    Column("caller", Exact(MAX_CALLER + 1), nullable=False),
     Column("route", String(64), nullable=False),
     Column("key_sha256", String(64)),  # NULL: none, or it is free again
     Column("fingerprint", String(64)),

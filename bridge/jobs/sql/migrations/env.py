@@ -4,5 +4,9 @@ from alembic import context
 
 from bridge.jobs.sql.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table_pk=False,  # MySQL would complain of the key's name, in the log
+)
 context.run_migrations()

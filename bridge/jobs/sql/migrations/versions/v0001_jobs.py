@@ -51,7 +51,7 @@ def _jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(32), primary_key=True),
-        sa.Column("caller", sa.String(255), nullable=False),
+        sa.Column("caller", sa.String(256), nullable=False),
         sa.Column("route", sa.String(64), nullable=False),
         sa.Column("key_sha256", sa.String(64)),
         sa.Column("fingerprint", sa.String(64)),
