@@ -48,14 +48,13 @@ def replies_to(message: RequestMessage) -> bool:
     An OpenWire client can put there what would make Classic drop our connection [6.3.1]: a destination without a name,
     a correlation id of 20 KB. That is the same as nobody.
     """
-    destination = (message.reply_to or "").rstrip()
-    if not destination or destination.endswith("/"):
+    destination = message.reply_to
+    if not destination or (destination[-1] in "/ " and destination.rstrip().endswith("/")):
         return False
-    return _is_short(destination) and _is_short(message.frame.raw("correlation-id") or "")
-
-
-def _is_short(escaped: str) -> bool:
-    return len(escaped) <= MAX_PROPERTY // 4 or len(escaped.encode()) <= MAX_PROPERTY
+    correlation_id = message.frame.raw("correlation-id") or ""
+    if len(destination) + len(correlation_id) <= MAX_PROPERTY // 4:  # UTF-8 makes four bytes of a character at most
+        return True
+    return max(len(destination.encode()), len(correlation_id.encode())) <= MAX_PROPERTY
 
 
 def max_reply(message: RequestMessage) -> int:
@@ -112,17 +111,18 @@ def _check_headers(reply: Reply) -> None:
             raise BadReplyError(f"header {name}: the value must be a string, is {type(value).__name__}")
 
 
-def timings(message: RequestMessage, worker: str, picked_up: int, worked: float) -> list[tuple[str, str]]:
+def timings(
+    message: RequestMessage, deadline: int | None, worker: str, picked_up: int, worked: float
+) -> list[tuple[str, str]]:
     """Return the optional properties; a requester that is no bridge is not bothered with them.
 
-    ``picked_up``: epoch ms in the broker's time; ``worked``: seconds.
+    ``deadline`` and ``picked_up``: epoch ms in the broker's time; ``worked``: seconds.
     """
-    end = message.text("deadline_ms")  # a number, or the message would have been refused before
     try:
         budget = message.number("budget_ms")
     except MessageError:
         budget = None
-    if end is None or budget is None:
+    if deadline is None or budget is None:
         return []
-    queued = max(picked_up - (int(end) - budget), 0)
-    return [("worker", worker), ("queue_ms", str(queued)), ("work_ms", f"{worked * 1_000:.2f}")]
+    queued = picked_up - deadline + budget  # negative if the clocks are a little off
+    return [("worker", worker), ("queue_ms", str(max(queued, 0))), ("work_ms", f"{worked * 1_000:.2f}")]

@@ -172,7 +172,7 @@ class Slot:
         if not replies_to(message):
             return None
         worked = time.perf_counter() - started
-        return self._encode(message, outcome, timings(message, self._name, picked_up, worked))
+        return self._encode(message, outcome, timings(message, deadline, self._name, picked_up, worked))
 
     def _encode(
         self, message: RequestMessage, outcome: Reply | str, properties: list[tuple[str, str]] | None = None

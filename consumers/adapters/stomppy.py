@@ -226,7 +226,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             return None, []
         started = time.perf_counter()
         outcome = self._outcome(Request(message, self._clock))
-        return outcome, timings(message, self._name, picked_up, time.perf_counter() - started)
+        return outcome, timings(message, deadline, self._name, picked_up, time.perf_counter() - started)
 
     def _outcome(self, request: Request) -> Reply | str | None:
         call = call_of(request.message)

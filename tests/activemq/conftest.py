@@ -1,121 +1,18 @@
-"""Peers for tests of the client and of FakeBroker: a bare STOMP client, and a server that says what a test says."""
+"""What tests of the client and of FakeBroker share; the peers are in harness.py."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from typing import Self
 
 import pytest
 import trustme
 
-from activemq.frames import CLIENT_COMMANDS, SERVER_COMMANDS, Frame, encode
-from activemq.parser import Parser
+from activemq.frames import SERVER_COMMANDS
 from activemq.testing import FakeBroker
-
-PATIENCE = 10.0  # seconds; how long a test waits for what must happen
-CONNECTED = b"CONNECTED\nversion:1.2\nserver:ActiveMQ/6.3.1\nheart-beat:%d,%d\n\n\0\n"
-
-
-class Wire:
-    """One end of a connection, frame by frame, with nothing done by itself."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: frozenset[str]) -> None:
-        self.reader = reader
-        self.writer = writer
-        self._parser = Parser(commands=commands)
-        self._frames: list[Frame] = []
-        self._receipts = itertools.count(1)
-
-    def send(self, command: str, body: bytes = b"", /, **headers: object) -> None:
-        """Header names are given with ``_`` for ``-``; a trailing ``_`` is left out (``id_``)."""
-        named = [(name.rstrip("_").replace("_", "-"), str(value)) for name, value in headers.items()]
-        self.write(encode(command, named, body))
-
-    def write(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def frame(self) -> Frame:
-        """The next frame; EOFError if there is none to come."""
-        async with asyncio.timeout(PATIENCE):
-            while not self._frames:
-                data = await self.reader.read(65_536)
-                if not data:
-                    raise EOFError
-                self._frames.extend(self._parser.feed(data))
-        return self._frames.pop(0)
-
-    async def done(self, command: str, body: bytes = b"", /, **headers: object) -> Frame:
-        """Send with a receipt; return the RECEIPT or ERROR that answers it. Other frames stay for :meth:`frame`."""
-        receipt = f"done-{next(self._receipts)}"
-        self.send(command, body, **headers, receipt=receipt)
-        others = []
-        while (frame := await self.frame()).get("receipt-id") != receipt:
-            others.append(frame)
-        self._frames[:0] = others
-        return frame
-
-    async def quiet(self) -> bool:
-        """Whether nothing had come before the answer to something harmless."""
-        await self.done("BEGIN", transaction="quiet")
-        await self.done("ABORT", transaction="quiet")
-        return not self._frames
-
-    async def eof(self) -> None:
-        """Wait until the other side has closed or reset."""
-        async with asyncio.timeout(PATIENCE):
-            with suppress(ConnectionError):
-                while await self.reader.read(65_536):
-                    pass
-
-    async def close(self) -> None:
-        self.writer.close()
-        with suppress(ConnectionError):
-            await self.writer.wait_closed()
-
-
-class Server:
-    """A TCP server on loopback whose every connection is in the test's hands."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._accepted: asyncio.Queue[Wire] = asyncio.Queue()
-        self._wires: list[Wire] = []
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.hang_up()
-
-    async def hang_up(self) -> None:
-        """Listen no more, and close what there is."""
-        assert self._server is not None
-        self._server.close()
-        for wire in self._wires:
-            await wire.close()
-        await self._server.wait_closed()
-
-    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        wire = Wire(reader, writer, CLIENT_COMMANDS)
-        self._wires.append(wire)
-        self._accepted.put_nowait(wire)
-
-    async def accept(self, connected: bytes | None = CONNECTED % (0, 0)) -> Wire:
-        """The next connection; its CONNECT is answered unless ``connected`` is None."""
-        async with asyncio.timeout(PATIENCE):
-            wire = await self._accepted.get()
-        if connected is not None:
-            assert (await wire.frame()).command == "CONNECT"
-            wire.write(connected)
-        return wire
-
+from tests.activemq.harness import PATIENCE, Answers, Owner, Server, Wire
 
 Connect = Callable[..., Awaitable[Wire]]
 
@@ -170,3 +67,30 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     client_side = ssl.create_default_context()
     authority.configure_trust(client_side)
     return server_side, client_side
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """After the test only its own task is there."""
+    before = asyncio.all_tasks()
+    yield
+    assert asyncio.all_tasks() - before == {asyncio.current_task()}
+
+
+@pytest.fixture
+def logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """All that this package logs."""
+    caplog.set_level(logging.DEBUG, "activemq")
+    return caplog
+
+
+@pytest.fixture
+def owner() -> Owner:
+    """Who has a connection."""
+    return Owner()
+
+
+@pytest.fixture
+def answers() -> Answers:
+    """A callback for receipts."""
+    return Answers()

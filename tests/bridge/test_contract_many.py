@@ -130,7 +130,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def test_a_worker_is_killed_in_mid_job_and_another_answers_the_same_call(broker, implementation, queue):
     name = queue(f"killed-{implementation}")
-    routes = [Route(name="job", path="/job", queue=name, timeout=30.0)]
+    routes = [Route(name="job", path="/job", queue=name, timeout=30.0, started="always")]  # both workers say it
 
     async def answer(request: Request) -> str:
         return f"{request.text()}, attempt {request.attempt}"

@@ -150,8 +150,13 @@ async def test_a_reply_of_an_attempt_that_was_given_up_is_dropped(bench, attempt
 def published(bench, route):
     held = bench.opened()
     bench.link.publish(route, held, 12.3456, 7, [("http_method", "PUT")], b"body", text=True)
+    return held, parsed(bench)
+
+
+def parsed(bench):
+    """The frame that was sent last."""
     (frame,) = Parser(commands=frozenset({"SEND"})).feed(bench.client.sent[-1])
-    return held, frame
+    return frame
 
 
 def a_route(**options):

@@ -5,22 +5,33 @@ The JMS sender is the producer of ActiveMQ's own console, out of the jars that t
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from activemq.embedded import EmbeddedBroker, default_cache_dir
+from activemq.embedded.artifacts import distribution, load_lock
+from activemq.embedded.fetch import ensure_jars
 from activemq.embedded.java import find_java
 
 JmsSend = Callable[..., Awaitable[None]]
 
 
+@pytest.fixture(scope="module")
+def java_and_jars(broker: EmbeddedBroker) -> tuple[str, str]:
+    """What the broker runs on, so it is there."""
+    java = find_java(os.environ.get("JAVA_HOME"), os.environ.get("PATH"))
+    classic = distribution("classic")
+    jars = ensure_jars(classic, load_lock(classic), default_cache_dir(), print, threading.Event())
+    return str(java.executable), os.pathsep.join(map(str, jars))
+
+
 @pytest.fixture
-def jms_send(tmp_path: Path) -> JmsSend:
+def jms_send(tmp_path: Path, java_and_jars: tuple[str, str]) -> JmsSend:
     """``await jms_send(broker, queue, text)`` sends a persistent JMS TextMessage over OpenWire."""
-    java = find_java(os.environ.get("JAVA_HOME"), os.environ.get("PATH")).executable
-    jars = os.pathsep.join(map(str, default_cache_dir().glob("classic-*/*.jar")))
+    java, jars = java_and_jars
 
     async def jms_send(broker: EmbeddedBroker, queue: str, text: str) -> None:
         payload = tmp_path / "payload.txt"
@@ -34,7 +45,7 @@ def jms_send(tmp_path: Path) -> JmsSend:
         ]
         options.write_text("\n".join(words), encoding="utf-8")
         run = await asyncio.create_subprocess_exec(
-            *(str(java), f"@{options}"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *(java, f"@{options}"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         output, _ = await run.communicate()
         assert b"Produced: 1 messages" in output, output.decode()

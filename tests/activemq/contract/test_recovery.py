@@ -21,8 +21,8 @@ async def test_after_a_kill_the_client_is_well_again_by_itself(
     client.listen(lambda: told.append("connected"), lambda error: told.append("lost"))
     work = inbox(client, lambda p: p.consume(queue))
     await send(client, f"/queue/{queue}", b"kept", persistent="true")
-    await send(client, f"/queue/{queue}", b"not kept")
     first = await work.next()
+    await send(client, f"/queue/{queue}", b"not kept")
     os.kill(broker.pid, signal.SIGSTOP)  # so that what is published now is still unanswered when it dies
     receipt = uuid.uuid4().hex
     data = encode("SEND", [("destination", f"/queue/{queue}"), ("receipt", receipt)], b"on its way")
