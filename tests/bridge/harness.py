@@ -37,18 +37,29 @@ def broker_settings(broker: Any, port: int | None = None, **options: Any) -> Bro
 
 
 def settings_for(
-    broker: Any, routes: Iterable[Route], *, broker_port: int | None = None, publish_timeout: float = 5.0, **server: Any
+    broker: Any,
+    routes: Iterable[Route],
+    *,
+    broker_port: int | None = None,
+    publish_timeout: float = 5.0,
+    store: Store | None = None,
+    **server: Any,
 ) -> Settings:
     """Settings with sensible defaults for a test; ``server``: keys of [server]."""
     return Settings(
         server=ServerSettings(**{"bind": ("127.0.0.1:0",), "drain": 20.0, **server}),
         broker=broker_settings(broker, broker_port, publish_timeout=publish_timeout),
         routes=tuple(routes),
+        store=store or Store(),
     )
 
 
 # What the tasks of calls run: our watcher of the caller, Uvicorn's and Hypercorn's way into the application.
 _OF_CALLS = ("_see_caller_leave", "run_asgi", "_handle()")
+
+
+# A store that can never be opened.
+NO_STORE = Store(url=SecretStr("sqlite:////dev/null/jobs.db"))
 
 
 class Running:

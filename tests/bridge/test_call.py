@@ -63,7 +63,9 @@ class Bench:
         quick = ServedRoute(Route(name="quick", path="/quick", queue="r", timeout=0.05))
         tells = ServedRoute(Route(name="tells", path="/tells", queue="r", started="always"))
         rules = Rules(**{"body_timeout": 5.0, "publish_timeout": 5.0, "public_url": "", "guarded": True, **rules})
-        self.app = CallEndpoint(rules, Router([self.route, quick, tells]), self.exchange, self.admission, self.link)
+        self.app = CallEndpoint(
+            rules, Router([self.route, quick, tells]), self.exchange, self.admission, self.link, None
+        )
 
     def is_clean(self):
         state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]

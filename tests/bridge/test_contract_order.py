@@ -10,7 +10,7 @@ import pytest_asyncio
 from activemq.testing import FakeBroker
 from bridge.settings import Route
 from tests.bridge.callers import Caller, until
-from tests.bridge.harness import running, settings_for
+from tests.bridge.harness import NO_STORE, running, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,7 +72,7 @@ async def start(implementation, broker):
         accepts=("image/png",),
         pass_headers=("x-pass",),
     )
-    return running(settings_for(broker, [route], body_timeout=0.2, max_held=MAX_HELD), implementation)
+    return running(settings_for(broker, [route], store=NO_STORE, body_timeout=0.2, max_held=MAX_HELD), implementation)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -14,7 +14,7 @@ from bridge import translate
 from bridge.problems import TABLE
 from bridge.settings import Route
 from tests.bridge.callers import Caller, call, chunked, request
-from tests.bridge.harness import ToldWorker, running, settings_for
+from tests.bridge.harness import NO_STORE, ToldWorker, running, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,7 +66,7 @@ async def world(broker, implementation, queue):
         route("always", "/always-job", async_="always"),
         route("keyed", "/keyed-job", idempotency="required"),
     ]
-    settings = settings_for(broker, routes, body_timeout=0.2, max_held=3, max_body_memory=MAX_MEMORY)
+    settings = settings_for(broker, routes, store=NO_STORE, body_timeout=0.2, max_held=3, max_body_memory=MAX_MEMORY)
     async with (
         ToldWorker(broker, queue("echo")) as worker,
         running(settings, implementation) as bridge,
