@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from contextlib import asynccontextmanager
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from bridge.settings import Route
+from bridge.settings import Route, Store
 from tests.bridge.callers import Response, until
-from tests.bridge.harness import ToldWorker, running, settings_for
+from tests.bridge.harness import ToldWorker, running, settings_for, sqlite
 
 ASYNC = ("Prefer", "respond-async")
 DAY_MS = 24 * 3_600 * 1_000
@@ -92,10 +93,11 @@ def routes_for(queue: Any) -> list[Route]:
 
 @asynccontextmanager
 async def a_world(broker: Any, queue: Any, implementation: str = "uvicorn", *, bridges: int = 1, **options: Any):
-    from contextlib import AsyncExitStack
-
+    """Serve with ``bridges`` bridges of one store, and a worker; ``options`` as in :func:`settings_for`."""
     routes = routes_for(queue)
     async with AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        options.setdefault("store", Store(url=sqlite(folder)))
         worker = await stack.enter_async_context(ToldWorker(broker, *{route.queue for route in routes}))
         settings = settings_for(broker, routes, **options)
         served = [await stack.enter_async_context(running(settings, implementation)) for _ in range(bridges)]
