@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -73,19 +74,30 @@ class Server:
     def kill(self) -> None:
         """End it with SIGKILL, all of its processes."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
         """Have it hang: its connections stay open, and nothing comes."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGCONT)
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Signal it and its children: PostgreSQL's have sessions of their own."""
+        assert self._process is not None
+        parent = self._process.pid
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended
+                fields = status.read_text().rpartition(")")[2].split()
+                if int(fields[1]) == parent:
+                    os.kill(int(status.parent.name), number)
+        os.kill(parent, number)
 
     def url_of(self, database: str) -> str:
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from sqlalchemy import Connection
+
+    class DBAPIConnection(Protocol):
+        """A driver's connection as SQLAlchemy wraps it."""
+
+        def terminate(self) -> None:
+            """Close it at once, without the server."""
+
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -47,6 +54,7 @@ class Database:
         self.url = _async_url(url)
         self.available = False
         self._timeout = timeout
+        self._connections: set[DBAPIConnection] = set()
         self._engine = self._make()
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._reason = ""  # what was logged already
@@ -80,8 +88,8 @@ class Database:
             await self._bounded(self._engine.dispose())
         except (TimeoutError, OSError, DBAPIError) as error:
             log.warning("the store's connections could not be closed (%s)", type(error).__name__)
-        for task in tuple(self._abandoned):
-            task.cancel()
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=self._timeout)
 
     async def _transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
         for attempt in range(1, _TRIES + 1):
@@ -107,9 +115,14 @@ class Database:
         if done:
             return task.result()
         self._abandon(task)
-        engine, self._engine = self._engine, self._make()
-        await engine.dispose(close=False)
+        self._cut()
         raise TimeoutError(f"no answer within {self._timeout:g} s")
+
+    def _cut(self) -> None:
+        """Close all connections without a word, and begin anew: they would not let themselves be closed politely."""
+        connections, self._engine = self._connections, self._make()
+        for connection in tuple(connections):
+            connection.terminate()
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
         self._abandoned.add(task)
@@ -147,6 +160,10 @@ class Database:
             ) from error
         except (InvalidRequestError, ArgumentError) as error:
             raise StoreRefusedError("store.url names a driver that is not asynchronous or not known") from error
+        self._connections = connections = set()
+        event.listen(engine.sync_engine, "connect", lambda connection, _: connections.add(connection))
+        for ended in ("close", "close_detached"):
+            event.listen(engine.sync_engine, ended, lambda connection, *_: connections.discard(connection))
         if kind == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)

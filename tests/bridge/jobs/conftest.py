@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bridge.jobs.sql import SqlStore
-from tests.databases import MariaDb, PostgreSql, Server
+from tests.databases import START_WITHIN, MariaDb, PostgreSql, Server
 
 DATABASES = ("sqlite", "mariadb", "postgresql")
 
@@ -32,11 +34,22 @@ async def new_database(server: Server) -> str:
     name = f"t{secrets.token_hex(6)}"
     engine = create_async_engine(server.url_of("postgres"), isolation_level="AUTOCOMMIT")
     try:
-        async with engine.connect() as connection:
-            await connection.execute(text(server.create_statements(name)))
+        async with asyncio.timeout(START_WITHIN):
+            # It takes connections before it is ready.
+            while not await _execute(engine, server.create_statements(name)):  # noqa: ASYNC110 - it cannot tell
+                await asyncio.sleep(0.05)
     finally:
         await engine.dispose()
     return server.url_of(name)
+
+
+async def _execute(engine: AsyncEngine, statement: str) -> bool:
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text(statement))
+    except (DBAPIError, OSError):
+        return False
+    return True
 
 
 @pytest.fixture(params=DATABASES)
