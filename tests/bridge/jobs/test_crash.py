@@ -24,6 +24,7 @@ from tests.databases import free_port
 pytestmark = pytest.mark.slow
 
 AT_ONCE = 16
+MAKING_FOR = 10.0  # seconds, so that several kills fall among them
 KILL_EVERY = (0.2, 1.5)  # seconds after it is ready
 
 
@@ -45,7 +46,7 @@ class Process:
 
     async def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - killed from plain code too
                 [sys.executable, "-m", "mqbridge", "serve", "--config", str(self._config)],
                 env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
@@ -127,7 +128,7 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
         async with worker.client:
             await worker.client.wait_connected()
             limit = asyncio.Semaphore(AT_ONCE)
-            pace = max(0.05, 10 / number)  # so that several kills fall among them
+            pace = MAKING_FOR * AT_ONCE / number
 
             async def one(which: int) -> str:
                 async with limit:
@@ -142,13 +143,14 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
                 kills += 1
                 await bridges[0].start()
             accepted = [task.result().split(" ") for task in making]
-            assert kills >= 1
+            assert kills > 1
             for job_id, body in accepted:  # from the bridge that was not killed
                 response = await result(bridges[1], job_id)
                 assert (response.status, response.body) == (200, f"echo {body}".encode()), (job_id, response)
             assert len({job_id for job_id, _ in accepted}) == number
             # Twice only what was on its way when a bridge died.
             twice = sum(count > 1 for count in worker.ran.values())
+            print(f"{number} jobs, {kills} kills, {twice} ran twice")
             assert twice <= kills * AT_ONCE
     finally:
         for bridge in bridges:
