@@ -236,21 +236,31 @@ def encode_reply(
     return _finish(head + _lines(fields) + _lines(properties), body, text)
 
 
-def encode_notice(request: RequestMessage, kind: str, sequence: int, properties: Iterable[tuple[str, str]]) -> bytes:
-    """Return the SEND frame of a reply that is not the last: ``started``. It asks for no receipt and has no body.
+def encode_notice(
+    request: RequestMessage,
+    kind: str,
+    sequence: int,
+    properties: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    content_type: str | None = None,
+) -> bytes:
+    """Return the SEND frame of a reply that is not the last: ``started``, ``progress`` or ``chunk``.
 
-    ``request`` must have a ``reply_to``. It may be lost: nobody depends on it.
+    It asks for no receipt. ``request`` must have a ``reply_to``. Raises :class:`MessageError` as :func:`encode_reply`.
     """
+    fields = [*properties] if content_type is None else [("content_type", content_type), *properties]
+    for name, value in fields:
+        _check_property(name, value)
     head = (
         f"SEND\ndestination:{request.reply_to}\ncorrelation-id:{escape(request.correlation_id or '')}\n"
         f"reply_kind:{kind}\nattempt:{request.attempt}\nsequence:{sequence}\n"
     )
-    return _finish(head + _lines(properties), b"", text=True)
+    return _finish(head + _lines(fields), body, is_text(content_type, body) or not body)
 
 
 def encode_cancel(destination: str, correlation_id: str) -> bytes:
     """Return the SEND frame that tells workers that a call is over; ``destination`` is the cancel topic."""
-    return _finish(f"SEND\ndestination:{destination}\ncorrelation-id:{correlation_id}\n", b"", text=True)
+    return _finish(f"SEND\ndestination:{destination}\ncorrelation-id:{escape(correlation_id)}\n", b"", text=True)
 
 
 # What the broker adds to a message, or what belongs to one delivery of it: not part of a copy.
@@ -304,12 +314,16 @@ class ReplyMessage:
     Raises :class:`MessageError` naming the field for a reply that cannot be an HTTP answer.
     """
 
-    __slots__ = ("frame", "status")
+    __slots__ = ("frame",)
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        value = frame.get("http_status")
-        self.status = 200 if value is None else _status(value)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status; it says nothing where there is a ``problem``."""
+        value = self.frame.get("http_status")
+        return 200 if value is None else _status(value)
 
     @property
     def body(self) -> bytes:

@@ -62,6 +62,8 @@ def main() -> int:
     except KeyboardInterrupt:
         _tell("stopped; nothing was left running")
         return 130
+    if results.calls is not None:
+        results.machine["taken by others during the calls"] = f"{results.calls.others():.0%}"
     if warning is not None:
         results.machine["warning"] = warning
     bars = judge(results)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.parts.calls import BESIDE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -67,38 +69,26 @@ def _calls(calls: Calls) -> str:
     rows = []
     for row in sorted(calls.rows(), key=lambda row: (row.size, row.connections)):
         numbers = (f"{row.connections}", f"{row.size}", f"{row.rate:,.0f}", f"{row.p50:.2f}", f"{row.p99:.1f}")
-        cpu = tuple(f"{row.cpu[name]:.0f}" for name in ("subject", "worker", "broker", "load"))
-        rows.append((row.subject, *numbers, f"{row.failed}", *cpu))
+        cpu = {name: f"{spent:.0f}" for name, spent in row.cpu.items()}
+        if row.subject.endswith(BESIDE):  # what those did was for the limit
+            cpu |= {"worker": "–", "broker": "–"}
+        rows.append((row.subject, *numbers, f"{row.failed}", *cpu.values()))
     return table(head, rows)
 
 
 def _memory(memory: Sequence[Memory]) -> str:
-    head = [
-        "server",
-        "held",
-        "base MiB",
-        "half held",
-        "all held",
-        "KiB each",
-        "after",
-        "accepted in s",
-        "aborts seen in s",
-        "tasks",
-    ]
-    rows = [
-        (
-            m.server,
-            f"{m.held:,}",
-            *(f"{kib / MIB:.0f}" for kib in (m.base, m.half, m.all)),
-            f"{m.each_of_all:.1f}",
-            f"{m.after / MIB:.0f}",
-            f"{m.accepted_in:.1f}",
-            f"{m.aborts_seen_in:.2f}",
-            f"{m.tasks_before} → {m.tasks_after}",
-        )
-        for m in memory
-    ]
+    sizes = ["server", "held", "base MiB", "half held", "all held", "all gone", "held again", "KiB each"]
+    head = [*sizes, "accepted in s", "aborts seen in s", "tasks"]
+    rows = []
+    for m in memory:
+        weights = (f"{kib / MIB:.0f}" for kib in (m.base, m.half, m.all, m.after, m.again))
+        times = (f"{m.accepted_in:.1f}", f"{m.aborts_seen_in:.2f}")
+        rows.append((m.server, f"{m.held:,}", *weights, f"{m.each_of_all:.1f}", *times, _tasks(m)))
     return table(head, rows)
+
+
+def _tasks(memory: Memory) -> str:
+    return f"{memory.tasks_before} → {memory.tasks_after}"
 
 
 def _stock(stock: Stock) -> str:

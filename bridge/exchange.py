@@ -31,6 +31,9 @@ class End(enum.Enum):
     UNCONFIRMED = "the broker did not confirm the message in time"
     BROKER_LOST = "the connection to the broker died"
     CALLER_GONE = "the caller went away"
+    READER_BEHIND = "the caller reads more slowly than the worker writes"
+    BAD_PART = "a part of the answer cannot be sent"
+    WORKER_LOST = "the worker was lost after a part of its answer was sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,17 @@ class Counts:
 class Held(Generic[R]):
     """One held call, from :meth:`Exchange.open` to :meth:`Exchange.close`; await ``outcome``."""
 
-    __slots__ = ("_exchange", "_watch", "attempt", "confirm_by", "correlation_id", "deadline", "outcome", "slot")
+    __slots__ = (
+        "_exchange",
+        "_watch",
+        "attempt",
+        "confirm_by",
+        "correlation_id",
+        "deadline",
+        "on_notice",
+        "outcome",
+        "slot",
+    )
 
     def __init__(
         self,
@@ -70,6 +83,7 @@ class Held(Generic[R]):
         self.outcome = outcome
         self.slot = 0
         self.attempt = 0  # the highest that a worker said it had begun
+        self.on_notice: Callable[[R], None] | None = None  # for callers who want more than the reply
         self._exchange = exchange
         self._watch = watch
 
@@ -155,12 +169,15 @@ class Exchange(Generic[R]):
         self.counts.answered += 1
         return True
 
-    def began(self, correlation_id: str, attempt: int) -> bool:
-        """Note that a worker has begun; False if nobody waits for it any more."""
+    def notice(self, correlation_id: str, attempt: int, notice: R) -> bool:
+        """Hand over what a worker says before its reply; False if nobody waits for that any more."""
         held = self._held.get(correlation_id)
         if held is None or held.outcome.done():
             return False
-        held.attempt = max(held.attempt, attempt)
+        if attempt >= held.attempt:  # an earlier one's worker was given up
+            held.attempt = attempt
+            if held.on_notice is not None:
+                held.on_notice(notice)
         return True
 
     def attempt_of(self, correlation_id: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from activemq import RequestEncoder
 from activemq.errors import RemoteProtocolError, ServerError
+from activemq.message import KINDS
 from bridge.exchange import End, Exchange, Refused
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
     "ask": [("reply_kinds", "started"), ("started_after_ms", "50")],
     "always": [("reply_kinds", "started")],
 }
+_IN_PARTS: Final = (("reply_kinds", "started progress chunk"),)
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
 
@@ -56,7 +58,7 @@ class Link:
                 ("max_attempts", str(settings.max_attempts)),
                 ("redeliver", "true" if settings.redeliver else "false"),
                 ("max_reply", str(settings.max_reply)),
-                *_STARTED[settings.started],
+                *(() if settings.stream else _STARTED[settings.started]),
             ],
         )
 
@@ -70,8 +72,11 @@ class Link:
         body: bytes,
         *,
         text: bool,
+        in_parts: bool = False,
     ) -> None:
         """Send a call's request message; ``budget`` is the time left in seconds.
+
+        ``in_parts``: the caller takes progress and chunks.
 
         Raises, with nothing sent, :class:`NotConnectedError` or :class:`BufferFullError`.
         """
@@ -79,6 +84,8 @@ class Link:
         encoder = route.encoder
         if encoder is None or not client.connected:
             encoder = route.encoder = self.encoder_for(route)
+        if route.settings.stream:
+            properties = [*properties, *(_IN_PARTS if in_parts else _STARTED[route.settings.started])]
         budget_ms = round(budget * 1_000)
         deadline_ms = client.clock.now_ms() + budget_ms
         data = encoder.encode(
@@ -106,11 +113,13 @@ class Link:
         kind = frame.raw("reply_kind")
         if kind is None or kind == "final":
             self._on_final(correlation_id or "", frame)
-        elif kind == "started":
-            self._on_started(correlation_id or "", _attempt(frame) or 1)
+        elif kind not in KINDS:
+            self._exchange.counts.stray_replies += 1
+        else:
+            self._on_notice(correlation_id or "", frame)
 
-    def _on_started(self, correlation_id: str, attempt: int) -> None:
-        if self._exchange.began(correlation_id, attempt):
+    def _on_notice(self, correlation_id: str, frame: Frame) -> None:
+        if self._exchange.notice(correlation_id, _attempt(frame) or 1, frame):
             return
         # A worker that missed the first word, since it was not there yet. What cannot be an id of ours is not repeated:
         # it would go into a header, and to all workers.

@@ -35,6 +35,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "job-final": Row(409, "The job is over", None, "There is nothing left to cancel; its result can be fetched."),
     "job-cancelled": Row(410, "The job was cancelled", "maybe", "It has no result; it may have run in part."),
     "body-timeout": Row(408, "The body did not come in time", "no", "Send the whole body without pausing."),
+    "slow-reader": Row(408, "The caller reads too slowly", "maybe", "Read the events as they come."),
     "body-too-large": Row(413, "The body is too large", "no", "Send at most `limit_bytes` bytes."),
     "uri-too-long": Row(414, "The target is too long", "no", "Keep path and query within `limit_bytes` bytes."),
     "unsupported-media-type": Row(415, "Unsupported media type", "no", "Send one of `accepts`, not encoded."),

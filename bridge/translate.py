@@ -50,6 +50,7 @@ class Head:
     """What the bridge reads of a request's head."""
 
     __slots__ = (
+        "accept",
         "behind_proxy",
         "chunked",
         "content_encoding",
@@ -62,9 +63,11 @@ class Head:
         "priority",
         "traceparent",
         "tracestate",
+        "upgrade",
     )
 
     def __init__(self) -> None:
+        self.accept: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
         self.content_type: bytes | None = None
@@ -76,11 +79,13 @@ class Head:
         self.idempotency_key: bytes | None = None
         self.traceparent: bytes | None = None
         self.tracestate: bytes | None = None
+        self.upgrade: bytes | None = None
         self.passed: list[tuple[str, bytes]] = []
 
 
 # What stands in a request once, or is joined with a comma if it does not (RFC 9110, 5.3).
 _SIMPLE: Final[Mapping[bytes, str]] = {
+    b"accept": "accept",
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
     b"host": "host",
@@ -88,6 +93,7 @@ _SIMPLE: Final[Mapping[bytes, str]] = {
     b"idempotency-key": "idempotency_key",
     b"traceparent": "traceparent",
     b"tracestate": "tracestate",
+    b"upgrade": "upgrade",
 }
 _SINGLE: Final = frozenset({b"host", b"content-type", b"idempotency-key"})
 
@@ -107,16 +113,30 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], passes: Mapping[bytes, str
                 raise invalid("content-length", "must be there once and be a number")
             head.content_length = int(value)
         elif name == b"transfer-encoding":
-            head.chunked = True
+            head.chunked = _chunked(value, before=head.chunked)
         elif name == b"prefer":
             head.prefer.append(value)
         elif name.startswith(_PROXY_PREFIX) or name in _PROXY:
             head.behind_proxy = True
         if name in passes:
             head.passed.append((passes[name], value))
+    if head.chunked or head.upgrade is not None:
+        _check_framing(head)
+    return head
+
+
+def _chunked(value: bytes, *, before: bool) -> bool:
+    if before or value.lower() != b"chunked":  # another coding would stay on the body (RFC 9112, 6.1)
+        raise invalid("transfer-encoding", "must be chunked, and there once")
+    return True
+
+
+def _check_framing(head: Head) -> None:
     if head.chunked and head.content_length is not None:
         raise invalid("content-length", "stands beside Transfer-Encoding")
-    return head
+    # httptools takes a request that asks for another protocol for one without a body, whatever its length [run].
+    if head.upgrade is not None and (head.chunked or head.content_length):
+        raise invalid("upgrade", "cannot be asked for with a body")
 
 
 def _set(head: Head, name: bytes, value: bytes) -> None:
@@ -351,9 +371,10 @@ def answer_of(frame: Frame, route: ReplyRules) -> Answer:
             raise _worker_problem(problem, reply)
         headers: Headers = []
         body = reply.body
-        if reply.status in _NO_BODY:
+        status = reply.status
+        if status in _NO_BODY:
             if body:
-                raise _bad_reply(f"a {reply.status} has no body")
+                raise _bad_reply(f"a {status} has no body")
         else:
             headers.append((b"content-type", reply.content_type.encode()))
             headers.append((b"content-length", b"%d" % len(body)))
@@ -361,7 +382,7 @@ def answer_of(frame: Frame, route: ReplyRules) -> Answer:
             value = reply.property(name)
             if value is not None:
                 headers.append((header, value.encode()))
-        return Answer(reply.status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
+        return Answer(status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
     except MessageError as error:
         raise _bad_reply(str(error)) from None
     except RemoteProtocolError:

@@ -125,4 +125,13 @@ def timings(
     if deadline is None or budget is None:
         return []
     queued = picked_up - deadline + budget  # negative if the clocks are a little off
-    return [("worker", worker), ("queue_ms", str(max(queued, 0))), ("work_ms", f"{worked * 1_000:.2f}")]
+    try:
+        attempt = message.attempt
+    except MessageError:
+        attempt = 1  # nobody else counted either
+    return [
+        ("attempt", str(attempt)),
+        ("worker", worker),
+        ("queue_ms", str(max(queued, 0))),
+        ("work_ms", f"{worked * 1_000:.2f}"),
+    ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import ActiveMQError, BufferFullError, ConnectionLostError, ServerError
+from activemq.errors import ActiveMQError, BufferFullError, ConnectionLostError, NotConnectedError, ServerError
 from activemq.message import RequestMessage
 from consumers.answer import call_of
 
@@ -67,6 +68,16 @@ class Delivery:
         else:
             self._counts.replied += 1
         return True
+
+    def notify(self, data: bytes) -> None:
+        """Send a notice, unless the connection is gone: then another worker has the message."""
+        if not self.void:
+            with suppress(NotConnectedError):
+                self._client.send(data)
+
+    async def drain(self) -> None:
+        """Wait while the broker does not read."""
+        await self._client.drain()
 
     async def acknowledge(self) -> None:
         """Acknowledge, whatever it takes: a slot with an unacknowledged message gets no other."""

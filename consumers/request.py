@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,20 @@ from activemq.message import HEADER_PREFIX, PATH_PREFIX, RequestMessage
 from consumers.answer import max_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from activemq import Clock
+    from consumers.notices import Notices
 
 
 class Request:
     """One request message, for its handler. Nothing of it is read before somebody asks."""
 
-    def __init__(self, message: RequestMessage, clock: Clock) -> None:
+    def __init__(self, message: RequestMessage, clock: Clock, notices: Notices | None = None) -> None:
+        """``notices``: how to tell the requester something before the reply; None: there is no way."""
         self.message = message
+        self._notices = notices
+        self._loop = asyncio.get_running_loop() if notices else None
         self.cancelled = False  # the caller is gone: stop as soon as you can; nobody will see the reply
         self.interruptible = True  # a thread is not: it has to look at `cancelled`
         self._clock = clock
@@ -94,6 +99,38 @@ class Request:
         """How many bytes the body of the reply may have; more becomes `bad-reply`."""
         return max_reply(self.message)
 
+    def progress(self, value: Any) -> None:  # noqa: ANN401 - JSON can be anything
+        """Tell the caller how far the work has come: any JSON value of at most 64 KiB; raises ValueError over that.
+
+        From an async handler or from a thread; does nothing for a requester that did not ask. May be lost on the way.
+        """
+        if self._notices is None or self._loop is None:
+            return
+        if self.interruptible:
+            self._notices.progress(value)
+        else:
+            asyncio.run_coroutine_threadsafe(_called(self._notices.progress, value), self._loop).result()
+
+    async def chunk(
+        self,
+        data: Any,  # noqa: ANN401 - see Reply.of
+        *,
+        content_type: str | None = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a part of the answer to a caller that takes it in parts; waits while the broker does not read.
+
+        ``status``, ``content_type`` and ``headers`` of the first chunk are those of a response that is streamed.
+        """
+        if self._notices is not None:
+            await self._notices.chunk(data, content_type, status, headers)
+
+    def chunk_from_thread(self, data: Any, **head: Any) -> None:  # noqa: ANN401 - as chunk()
+        """Do what :meth:`chunk` does, for handlers that are plain functions."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.chunk(data, **head), self._loop).result()
+
     def remaining(self) -> float | None:
         """Return the seconds left until nobody waits any more, by the broker's clock; None: no deadline."""
         deadline = self.message.deadline_ms
@@ -101,3 +138,7 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.correlation_id} {self.method} {len(self.body)} B>"
+
+
+async def _called(function: Callable[[Any], None], value: Any) -> None:  # noqa: ANN401 - JSON can be anything
+    function(value)

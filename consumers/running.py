@@ -7,12 +7,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from consumers.answer import call_of
+from consumers.notices import Notices
 from consumers.reply import BadReplyError, RefusedError, Reply
 from consumers.request import Request
 
 if TYPE_CHECKING:
     from activemq import Clock
-    from activemq.message import RequestMessage
+    from consumers.delivery import Delivery
     from consumers.handler import Handler
     from consumers.policies.cancellations import Cancellations
 
@@ -20,13 +21,14 @@ log = logging.getLogger(__name__)
 
 
 async def run_handler(
-    handler: Handler, message: RequestMessage, clock: Clock, cancellations: Cancellations
+    handler: Handler, delivery: Delivery, clock: Clock, cancellations: Cancellations
 ) -> Reply | str | None:
     """Return the handler's reply, the name of the problem that it ended with, or None if its call is over.
 
     A cancelled call interrupts its handler, except in a thread, which has to look at ``request.cancelled``.
     """
-    request = Request(message, clock)
+    message = delivery.message
+    request = Request(message, clock, Notices(delivery) if message.reply_kinds else None)
     call = message.correlation_id or ""
     task = asyncio.current_task()
     interrupted = False

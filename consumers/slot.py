@@ -50,7 +50,9 @@ class Slot:
         self._waiting: asyncio.Future[None] | None = None
         self._draining = False
         self.busy = False
+        self._suspended = False
         self.subscription: Subscription = client.subscribe(lambda p: p.consume(queue), self._on_message)
+        client.listen(lambda: None, self._on_lost)
 
     def drain(self) -> None:
         """Take nothing more. An idle slot is told the broker at once, a busy one after its ACK.
@@ -76,6 +78,9 @@ class Slot:
                 await self._serve(delivery)
             finally:
                 self.busy = False
+            if self._suspended and not self._draining:
+                self._suspended = False
+                self._client.renew(self.subscription)
         self._leave()
 
     def _leave(self) -> None:
@@ -85,6 +90,12 @@ class Slot:
     def _on_message(self, frame: Frame) -> None:
         self._inbox.append(Delivery(self._client, frame, self._counts))
         self._wake()
+
+    def _on_lost(self, _: Exception) -> None:
+        """Do not subscribe on the next connection while a handler of this one still runs: the message would wait."""
+        if self.busy:
+            self._suspended = True
+            self._client.unsubscribe(self.subscription)
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
@@ -160,12 +171,13 @@ class Slot:
         started = time.perf_counter()
         telling = policies.started.begin(message, delivery.generation)
         try:
-            outcome = await run_handler(self._handler, message, self._client.clock, policies.cancellations)
+            outcome = await run_handler(self._handler, delivery, self._client.clock, policies.cancellations)
         finally:
             policies.started.end(telling)
         if outcome is None:
-            self._counts.cancelled += 1
-            log.info("call %s: over while it ran", delivery.call)
+            if not delivery.void:
+                self._counts.cancelled += 1
+                log.info("call %s: over while it ran", delivery.call)
             return None
         if isinstance(outcome, str):
             self._counts.failed += 1

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from activemq.errors import RemoteProtocolError
 from activemq.frames import CLIENT_COMMANDS, encode
 from activemq.parser import Parser
-from activemq.testing.store import Consumer, Destination, Message, Store
-from activemq.testing.translate import RefusedError, destination_of, encode_message, message_of, name_of
+from activemq.testing.store import Consumer, Destination, ForbiddenError, Message, RefusedError, Store
+from activemq.testing.translate import destination_of, encode_message, message_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,15 @@ class Shared:
         return int((time.time() + self.clock_offset) * 1_000)
 
 
+@dataclass(eq=False, slots=True)
+class _Transaction:
+    """What a COMMIT will do. ``acks`` are spent by it, also if a refused SEND has ``spoilt`` it."""
+
+    actions: list[Callable[[], None]] = field(default_factory=list)
+    acks: list[str] = field(default_factory=list)
+    spoilt: bool = False
+
+
 class Session(asyncio.Protocol):
     """A client's connection, from its first byte to its end."""
 
@@ -82,7 +91,7 @@ class Session(asyncio.Protocol):
         self._consumers: dict[str, Consumer] = {}
         self._temporary: dict[str, Destination] = {}
         self._delivered: dict[str, tuple[Consumer, Message]] = {}
-        self._transactions: dict[str, list[Callable[[], None]]] = {}
+        self._transactions: dict[str, _Transaction] = {}
         self._acks = count(1)
         self._last_received = 0.0
         self._expect_every = 0.0
@@ -203,10 +212,15 @@ class Session(asyncio.Protocol):
             self._start_beating(*map(int, headers.get("heart-beat", "0,0").split(",")))
 
     def _on_send(self, headers: dict[str, str], body: bytes) -> None:
-        destination = self._destination(headers, "SEND received without a Destination specified!")
         store = self._shared.store
-        if not store.exists(destination):
-            raise RefusedError(str(destination))
+        try:
+            destination = self._destination(headers, "SEND received without a Destination specified!")
+            store.require(destination)
+        except ForbiddenError:
+            transaction = self._transactions.get(headers.get("transaction", ""))
+            if transaction is not None and "receipt" not in headers:
+                transaction.spoilt = True  # with a receipt Classic forgets about it, and COMMIT succeeds [6.3.1]
+            raise
         message = message_of(
             headers,
             body,
@@ -252,19 +266,25 @@ class Session(asyncio.Protocol):
         if entry is None:
             raise RefusedError("Unexpected ACK received for message-id [null]")
         self._do(headers, partial(self._settle, ack, *entry, refused=refused))
+        if "transaction" in headers:
+            self._transactions[headers["transaction"]].acks.append(ack)
 
     def _on_transaction(self, command: str, headers: dict[str, str]) -> None:
         name = headers.get("transaction", "")
         if command == "BEGIN":
             if name in self._transactions:
                 raise RefusedError(f"The transaction was already started: {name}")
-            self._transactions[name] = []
+            self._transactions[name] = _Transaction()
             return
-        actions = self._transactions.pop(name, None)
-        if actions is None:
+        transaction = self._transactions.pop(name, None)
+        if transaction is None:
             raise RefusedError(f"Invalid transaction id: {name}")
+        if command == "COMMIT" and transaction.spoilt:
+            for ack in transaction.acks:
+                self._strand(ack)
+            raise RefusedError("COMMIT FAILED: Transaction marked rollback only xaErrorCode:100")
         if command == "COMMIT":
-            for action in actions:
+            for action in transaction.actions:
                 action()
 
     # -- inside
@@ -275,7 +295,7 @@ class Session(asyncio.Protocol):
         if name is None:
             action()
         elif name in self._transactions:
-            self._transactions[name].append(action)
+            self._transactions[name].actions.append(action)
         else:
             raise RefusedError(f"Invalid transaction id: {name}")
 
@@ -286,7 +306,7 @@ class Session(asyncio.Protocol):
         destination = self._own(name) or destination_of(name)
         reason = self._shared.refusals.get(name) or self._shared.refusals.get(self._show(destination))
         if reason is not None:
-            raise RefusedError(reason)
+            raise ForbiddenError(reason)
         return destination
 
     def _reply_to(self, name: str | None) -> Destination | str | None:
@@ -325,6 +345,12 @@ class Session(asyncio.Protocol):
         if refused:
             for one in settled:
                 self._shared.store.bury(one)
+
+    def _strand(self, ack: str) -> None:
+        """Keep a message from everybody until this connection ends, as Classic does after a COMMIT that failed."""
+        consumer, message = self._delivered.pop(ack)
+        consumer.unacked.remove(message)
+        self._consumers[f"stranded {ack}"] = Consumer("", consumer.destination, "client", 0, self._deliver, [message])
 
     def _error(self, message: str, receipt: str | None) -> None:
         headers = {"content-type": "text/plain", "receipt-id": receipt or "", "message": message}

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 Kind = Literal["queue", "topic", "temp-queue"]
 
 
+class RefusedError(Exception):
+    """The broker answers with an ERROR frame; the connection stays."""
+
+
+class ForbiddenError(RefusedError):
+    """The same, by the broker itself and not by its STOMP layer: it spoils the transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where messages go; ``str()`` is how ActiveMQ names it in its errors, e.g. ``queue://orders``."""
@@ -124,6 +132,11 @@ class Store:
     def exists(self, destination: Destination) -> bool:
         """Whether one may send there."""
         return destination.kind != "temp-queue" or destination in self._queues
+
+    def require(self, destination: Destination) -> None:
+        """Raise :class:`ForbiddenError` for a temporary queue that is gone."""
+        if not self.exists(destination):
+            raise ForbiddenError(str(destination))
 
     def send(self, message: Message) -> None:
         """Keep a message for a queue, or hand it to a topic's subscribers of this moment."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from activemq.frames import encode
-from activemq.testing.store import Destination, Kind, Message
+from activemq.testing.store import Destination, Kind, Message, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,10 +22,6 @@ _NOT_PROPERTIES: Final = frozenset(
         *("receipt", "transaction", "message-id", "redelivered", "subscription", "ack"),
     }
 )
-
-
-class RefusedError(Exception):
-    """The broker answers with an ERROR frame; the connection stays."""
 
 
 def destination_of(name: str) -> Destination:

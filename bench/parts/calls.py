@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from dataclasses import dataclass, field
 from statistics import median
+from time import monotonic, process_time
 from typing import TYPE_CHECKING
 
 from bench.options import SERVERS
-from bench.procfs import cpu_seconds
+from bench.procfs import busy_seconds, cpu_seconds
 from bench.stage import Stage
 
 if TYPE_CHECKING:
@@ -20,11 +23,17 @@ if TYPE_CHECKING:
 
 LIMIT = "limit"
 RECEIPTS = "limit with receipts"
+BESIDE = ", beside the limit"  # the null while the caches belong to others too, as they do to the bridge
+AT = (64, 64)  # connections and bytes that rates and CPU are judged at
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One load. ``cpu``: µs for each call in the subject itself, worker, broker and load generator."""
+    """One load.
+
+    ``cpu``: µs for each call in the subject itself, worker, broker and load generator; ``others``: the share of the
+    machine that went to anybody else meanwhile.
+    """
 
     subject: str
     connections: int
@@ -34,6 +43,7 @@ class Sample:
     p99: float
     failed: int
     cpu: dict[str, float]
+    others: float
 
 
 @dataclass(slots=True)
@@ -59,7 +69,12 @@ class Calls:
             p99=median(s.p99 for s in found),
             failed=sum(s.failed for s in found),
             cpu={name: median(s.cpu[name] for s in found) for name in found[0].cpu},
+            others=median(s.others for s in found),
         )
+
+    def others(self) -> float:
+        """Return the share of the machine that others had, in the middle."""
+        return median(s.others for s in self.samples)
 
 
 Measured = tuple["Load", float]
@@ -85,6 +100,17 @@ class _Measuring:
 
         self._subjects[name] = (child, load)
 
+    def add_beside(self, name: str, child: Child, requester: Child) -> None:
+        """Add a server that is measured while the broker and the workers are busy with something else."""
+
+        async def load(connections: int, size: int, seconds: int) -> Measured:
+            other = requester.ask("run", in_flight=connections, size=size, seconds=seconds)
+            server = self._generator.load(child.facts["port"], "/echo", connections, size, seconds)
+            measured, _ = await asyncio.gather(server, other)
+            return measured
+
+        self._subjects[name] = (child, load)
+
     def add_server(self, name: str, child: Child) -> None:
         async def load(connections: int, size: int, seconds: int) -> Measured:
             return await self._generator.load(child.facts["port"], "/echo", connections, size, seconds)
@@ -95,8 +121,11 @@ class _Measuring:
         child, load = self._subjects[subject]
         pids = {"subject": child.pid, "worker": self._worker.pid, "broker": self._stage.broker.pid}
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        began, busy, bench = monotonic(), busy_seconds(), process_time()
         result, own = await load(connections, size, seconds)
         used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()} | {"load": own}
+        others = busy_seconds() - busy - sum(used.values()) - (process_time() - bench)
+        room = (monotonic() - began) * (os.cpu_count() or 1)
         return Sample(
             subject,
             connections,
@@ -106,6 +135,7 @@ class _Measuring:
             p99=result["p99"],
             failed=result["failed"],
             cpu={name: spent / max(result["requests"], 1) * 1e6 for name, spent in used.items()},
+            others=max(others, 0.0) / room,
         )
 
 
@@ -117,7 +147,9 @@ async def measure(options: Options, generator: Generator, tell: Callable[[str], 
         measuring.add_requester(LIMIT, requester, receipts=False)
         measuring.add_requester(RECEIPTS, requester, receipts=True)
         for server in SERVERS:
-            measuring.add_server(f"null on {server}", await stage.serve("null", server))
+            null = await stage.serve("null", server)
+            measuring.add_server(f"null on {server}", null)
+            measuring.add_beside(f"null on {server}{BESIDE}", null, requester)
             measuring.add_server(f"bridge on {server}", await stage.serve("bridge", server))
         tell("calls: warming up")
         for subject in measuring.subjects:
@@ -128,6 +160,8 @@ async def measure(options: Options, generator: Generator, tell: Callable[[str], 
                 for connections in options.connections:
                     tell(f"calls: round {number} of {options.rounds}, {size} B, {connections} connections")
                     for subject in measuring.subjects:
+                        if subject.endswith(BESIDE) and (connections, size) != AT:
+                            continue
                         sample = await measuring.sample(subject, connections, size, options.seconds)
                         calls.samples.append(sample)
         return calls

@@ -24,7 +24,11 @@ SIZE = 64  # bytes of each body
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One server. Memory in KiB, times in seconds; ``half`` and ``all``: with that many of ``held`` calls held."""
+    """One server. Memory in KiB, times in seconds.
+
+    ``half`` and ``all``: with that many of ``held`` calls held; ``again``: with all of them held for the second time,
+    which tells what is kept for use from what is lost.
+    """
 
     server: str
     held: int
@@ -32,14 +36,11 @@ class Memory:
     half: float
     all: float
     after: float
+    again: float
     accepted_in: float
     aborts_seen_in: float
     tasks_before: int
     tasks_after: int
-
-    @property
-    def each_of_half(self) -> float:
-        return (self.half - self.base) / (self.held // 2)
 
     @property
     def each_of_all(self) -> float:
@@ -60,34 +61,38 @@ async def _measure(stage: Stage, server: str, options: Options, generator: Gener
     await stage.work()
     bridge = await stage.serve("bridge", server)
     crowds = [await stage.crowd(), await stage.crowd()]
+    half, held = options.held // 2, options.held
     # What is loaded or grown at first use belongs to the base.
     await generator.load(bridge.facts["port"], "/echo", 16, SIZE, 1)
-    await asyncio.sleep(options.settle)
-    base, before = resident_kib(bridge.pid), await bridge.ask("counts")
-    half_in = await _hold(bridge, crowds[0], options.held // 2, options.held // 2)
-    await asyncio.sleep(options.settle)
-    half = resident_kib(bridge.pid)
-    rest_in = await _hold(bridge, crowds[1], options.held // 2, options.held)
-    await asyncio.sleep(options.settle)
-    full = resident_kib(bridge.pid)
-    began = await crowds[0].ask("abort")
-    seen = await bridge.ask("held", low=0, high=options.held // 2, within=PATIENCE)
-    await crowds[1].ask("abort")
-    await bridge.ask("held", low=0, high=0, within=PATIENCE)
-    await asyncio.sleep(options.settle)
-    after = await bridge.ask("counts")
+    base, before = await _settled(bridge, options), await bridge.ask("counts")
+    first = await _hold(bridge, crowds[0], half, half)
+    at_half = await _settled(bridge, options)
+    second = await _hold(bridge, crowds[1], half, held)
+    at_all = await _settled(bridge, options)
+    seen = await _abort(bridge, crowds[0], half)
+    await _abort(bridge, crowds[1], 0)
+    after, counts = await _settled(bridge, options), await bridge.ask("counts")
+    for number, crowd in enumerate(crowds, 1):
+        await _hold(bridge, crowd, half, number * half)
+    again = await _settled(bridge, options)
     return Memory(
         server,
-        options.held,
+        held,
         base,
-        half,
-        full,
-        after=resident_kib(bridge.pid),
-        accepted_in=half_in + rest_in,
-        aborts_seen_in=seen - began,
+        at_half,
+        at_all,
+        after,
+        again,
+        accepted_in=first + second,
+        aborts_seen_in=seen,
         tasks_before=before["tasks"],
-        tasks_after=after["tasks"],
+        tasks_after=counts["tasks"],
     )
+
+
+async def _settled(bridge: Child, options: Options) -> float:
+    await asyncio.sleep(options.settle)
+    return resident_kib(bridge.pid)
 
 
 async def _hold(bridge: Child, crowd: Child, count: int, total: int) -> float:
@@ -97,3 +102,10 @@ async def _hold(bridge: Child, crowd: Child, count: int, total: int) -> float:
     held: float = await bridge.ask("held", low=total, high=total, within=PATIENCE)
     await opening
     return held - began
+
+
+async def _abort(bridge: Child, crowd: Child, left: int) -> float:
+    """Have all of the crowd go at once; return after how many seconds the bridge has seen it."""
+    began: float = await crowd.ask("abort")
+    seen: float = await bridge.ask("held", low=0, high=left, within=PATIENCE)
+    return seen - began

@@ -17,13 +17,16 @@ from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedErr
 from bridge import translate
 from bridge.asgi import respond
 from bridge.endpoints.job_call import JobCall
-from bridge.exchange import End, Refused
+from bridge.endpoints.outcomes import WITHDRAWN, problem_of
+from bridge.endpoints.stream import stream_for
+from bridge.exchange import End
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 
 if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
-    from bridge.exchange import Exchange, Held
+    from bridge.endpoints.stream import Stream
+    from bridge.exchange import Exchange, Held, Refused
     from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.routing import Router, ServedRoute
@@ -64,11 +67,11 @@ class CallEndpoint:
         jobs: JobService,
     ) -> None:
         self.rules = rules
-        self.jobs = jobs
         self.router = router
         self.exchange = exchange
         self.admission = admission
         self.link = link
+        self.jobs = jobs
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,6 +102,7 @@ class Call:
         "scope",
         "send",
         "started",
+        "stream",
         "unread",
         "wait",
         "watcher",
@@ -116,6 +120,7 @@ class Call:
         self.unread = False  # part of the body may still be on its way
         self.answering = False
         self.watcher: asyncio.Task[None] | None = None
+        self.stream: Stream | None = None
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
@@ -128,16 +133,20 @@ class Call:
                 await held.answer()
                 return
             try:
-                outcome = await held.outcome
+                outcome = await (held.outcome if self.stream is None else self.stream.run(self))
             except asyncio.CancelledError:
                 self.endpoint.link.withdraw(held)
                 raise
             finally:
                 self._close(held)
-            if isinstance(outcome, Frame):
-                await self.answer(translate.answer_of(outcome, route))
+            if outcome in WITHDRAWN:
+                self.endpoint.link.withdraw(held)
+            if self.stream is None:
+                answer = self._read(outcome, route, held)
+                if answer is not None:
+                    await self.respond(answer)
             else:
-                self._end(outcome, route, held)
+                await self.stream.finish(self, outcome)
         finally:
             admission.leave(route)
 
@@ -153,7 +162,10 @@ class Call:
             route, parameters = endpoint.router.match(method, raw_path)
         except Problem as no_route:
             problem = no_route  # but framing comes first
-        self.head = head = translate.read_head(scope["headers"], route.passes if route else {})
+        head = translate.read_head(scope["headers"], route.passes if route else {})
+        if head.host is None and scope["http_version"] == "1.1":
+            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+        self.head = head
         self.unread = _has_body(head, scope)
         if route is None or problem is not None:
             raise problem or Problem("no-route", "no route has this path")
@@ -193,6 +205,9 @@ class Call:
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self.watch
             )
+            self.stream = stream_for(head, route, held) if settings.stream else None
+            if self.stream is not None:
+                held.on_notice = self.stream.on_notice
             try:
                 endpoint.link.publish(
                     route,
@@ -202,6 +217,7 @@ class Call:
                     properties,
                     body,
                     text=translate.as_text(settings.message, head, body),
+                    in_parts=self.stream is not None,
                 )
             except BaseException as error:
                 self._close(held)
@@ -227,14 +243,22 @@ class Call:
 
     # -- after it
 
-    def _end(self, outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
-        """Do what is to be done for a call without a reply; raises the problem if there is anybody to hear it."""
-        if outcome in _WITHDRAWN:
-            self.endpoint.link.withdraw(held)
-        if outcome is not End.CALLER_GONE:
-            raise _problem_of(outcome, route, held)
+    async def answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
+        """Send one whole answer. Raises :class:`Problem` where there is none to send."""
+        answer = self._read(outcome, route, held)
+        if answer is not None:
+            await self.respond(answer)
 
-    async def answer(self, answer: Answer) -> None:
+    @staticmethod
+    def _read(outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> Answer | None:
+        """Return what the outcome is as an answer; None if nobody is there to hear it. Raises :class:`Problem`."""
+        if isinstance(outcome, Frame):
+            return translate.answer_of(outcome, route)
+        if outcome is End.CALLER_GONE:
+            return None
+        raise problem_of(outcome, route, held)
+
+    async def respond(self, answer: Answer) -> None:
         """Send a response, with the headers that all responses have."""
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
@@ -255,23 +279,43 @@ class Call:
     def _applied(wait: int) -> tuple[bytes, bytes]:
         return b"preference-applied", b"wait=%d" % wait
 
+    def headers(self) -> Headers:
+        """Return the headers that every answer carries."""
+        headers = [
+            (b"correlation-id", self.correlation_id.encode()),
+            (b"server-timing", translate.server_timing(self.endpoint.loop.time() - self.started)),
+        ]
+        if self.wait is not None:
+            headers.append(self._applied(self.wait))
+        return headers
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer whose body comes in parts."""
+        self.answering = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_part(self, data: bytes, *, last: bool = False) -> None:
+        """Send a part of the body."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": not last})
+
+    def document(self, problem: Problem) -> bytes:
+        """Return a problem as JSON."""
+        instance = self.scope["raw_path"].decode("latin-1")
+        return problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True
-        instance = self.scope["raw_path"].decode("latin-1")
-        body = problem.body(instance, self.correlation_id, self.endpoint.rules.public_url)
+        body = self.document(problem)
         headers: Headers = [
             (b"content-type", CONTENT_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
-            (b"correlation-id", self.correlation_id.encode()),
-            (b"server-timing", translate.server_timing(self.endpoint.loop.time() - self.started)),
+            *self.headers(),
             *problem.headers,
         ]
-        if self.wait is not None:
-            headers.append(self._applied(self.wait))
         if self._must_close(problem):
             headers.append((b"connection", b"close"))
         await respond(self.send, problem.row.status, headers, body)
@@ -297,7 +341,7 @@ class Call:
         if self._is_http_2:
             return False  # RFC 9113, 8.2.2: no such header there; the stream ends, the connection need not
         if problem.name in ("draining", "body-timeout") or self.head is None:
-            return True  # RFC 9110, 15.5.9 for the body that did not come
+            return True  # RFC 9110, 15.5.9 for the body that did not come; where the next request begins is unknown
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
 
 
@@ -376,26 +420,3 @@ def _not_sent(error: BaseException) -> BaseException:
     if isinstance(error, LocalProtocolError):
         return translate.invalid("headers", "hold what no message header can hold")
     return error
-
-
-# Ends that leave a message behind which nobody waits for.
-_WITHDRAWN: Final = (End.CALLER_GONE, End.DEADLINE, End.UNCONFIRMED)
-
-
-def _deadline(route: ServedRoute, held: Held[Frame]) -> Problem:
-    """Say how far the work had come. `queued` is certain where all workers tell when they begin."""
-    if held.attempt:
-        return Problem("deadline", "the worker did not finish in time", "yes", {"phase": "running"})
-    if route.settings.started == "always":
-        return Problem("deadline", "no worker took it in time", "no", {"phase": "queued"})
-    return Problem("deadline", "no worker replied in time", extra={"phase": "unknown"})
-
-
-def _problem_of(outcome: End | Refused, route: ServedRoute, held: Held[Frame]) -> Problem:
-    if isinstance(outcome, Refused):
-        return retry_later("queue-full", "the broker refused the message")
-    if outcome is End.DEADLINE:
-        return _deadline(route, held)
-    if outcome is End.UNCONFIRMED:
-        return retry_later("broker-unavailable", "the broker did not confirm the message in time", "maybe")
-    return Problem("broker-lost", "the connection to the broker died while the call waited")

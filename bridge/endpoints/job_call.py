@@ -131,7 +131,7 @@ class JobCall:
         if applied:
             answer.headers.append((b"preference-applied", ", ".join(applied).encode()))
         call.wait = None  # said already
-        await call.answer(answer)
+        await call.respond(answer)
 
     async def _answer_with(self, job: Job, *, replayed: bool = False) -> None:
         header = ((b"idempotency-replayed", b"true"),) if replayed else ()
@@ -141,7 +141,7 @@ class JobCall:
             problem.headers += header
             raise
         answer.headers.extend(header)
-        await self._call.answer(answer)
+        await self._call.respond(answer)
 
     def _out_of_time(self, job: Job) -> Problem:
         """Make the answer of a held connection whose time is over; the job goes on."""

@@ -35,8 +35,6 @@ def refusals(document: Document) -> Iterator[Finding]:
     for index, route in enumerate(document.routes):
         if route.schema_:
             asked.append((("route", index, "schema"), "bodies checked by a JSON Schema"))
-        if route.stream:
-            asked.append((("route", index, "stream"), "streams of events or chunks"))
     for at, what in asked:
         yield Finding(at, _REASON + what)
 

@@ -23,6 +23,7 @@ class Cancellations:
         self._running: dict[str, Callable[[], None]] = {}
         if client is not None:
             client.subscribe(lambda p: {"destination": p.topic(CANCEL_TOPIC), "ack": "auto"}, self.on_cancel)
+            client.listen(lambda: None, self._on_lost)
 
     def __contains__(self, correlation_id: str) -> bool:
         return correlation_id in self._ids
@@ -34,6 +35,11 @@ class Cancellations:
     def end(self, correlation_id: str) -> None:
         """Forget a job that has ended."""
         self._running.pop(correlation_id, None)
+
+    def _on_lost(self, _: Exception) -> None:
+        """Stop all: the broker gives what runs here to other workers, and no reply of ours would be acknowledged."""
+        for stop in tuple(self._running.values()):
+            stop()
 
     def on_cancel(self, frame: Frame) -> None:
         """Note a cancellation."""

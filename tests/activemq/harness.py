@@ -14,6 +14,7 @@ from activemq.client import Backoff, Client
 from activemq.client import Server as Address
 from activemq.connection import HIGH_WATER, Connection
 from activemq.frames import CLIENT_COMMANDS, Frame, encode
+from activemq.message import ReplyMessage, RequestMessage
 from activemq.parser import Parser
 from activemq.protocol import Credentials, Stomp
 from activemq.testing import FakeBroker, Received
@@ -210,3 +211,21 @@ class Answers:
 
     def __call__(self, receipt: str, error: Exception | None) -> None:
         self.got.append((receipt, error))
+
+
+def sent(data: bytes) -> Frame:
+    (frame,) = Parser(commands=CLIENT_COMMANDS).feed(data)
+    assert frame.command == "SEND"
+    return frame
+
+
+def request(body: bytes = b"", /, **headers: str) -> RequestMessage:
+    named = {name.replace("__", "-"): value for name, value in headers.items()}
+    return RequestMessage(
+        Frame.of("MESSAGE", {"correlation-id": "c1", "reply-to": "/remote-temp-queue/ID:1"} | named, body)
+    )
+
+
+def reply(body: bytes = b"", /, **headers: str) -> ReplyMessage:
+    named = {name.replace("__", "-"): value for name, value in headers.items()}
+    return ReplyMessage(Frame.of("MESSAGE", {"correlation-id": "c1"} | named, body))

@@ -34,8 +34,9 @@ def test_each_profile_is_found_by_its_kind(profile: Profile) -> None:
     assert profile_for(profile.kind, "") is profile
 
 
-def test_classic_names_queues_and_temporary_queues() -> None:
+def test_classic_names_queues_topics_and_temporary_queues() -> None:
     assert CLASSIC.queue("orders") == "/queue/orders"
+    assert CLASSIC.topic("bridge.cancel") == "/topic/bridge.cancel"
     assert CLASSIC.reply_to("replies") == "/temp-queue/replies"
     assert CLASSIC.replies("replies")["destination"] == CLASSIC.reply_to("replies")
 

@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from types import SimpleNamespace
 
 import pytest
 
 from activemq import Frame
 from activemq.errors import BufferFullError, NotConnectedError, ServerError
-from bridge.admission import Admission
-from bridge.endpoints.call import CallEndpoint, Rules
-from bridge.exchange import End, Exchange, Refused
-from bridge.routing import Router, ServedRoute
-from bridge.settings import Route
-from bridge.wheel import Wheel
+from bridge.endpoints.call import DISCARD_AT_MOST, READ_TO_THE_END
+from bridge.exchange import End, Refused
+from tests.bridge.call_bench import Bench, Conversation, scope, serve
 from tests.bridge.callers import until
-
-
-class FakeLink:
-    """Instead of the connection to a broker: keeps what is published; ``on_publish`` may answer at once."""
-
-    def __init__(self, exchange):
-        self.client = SimpleNamespace(connected=True)
-        self.exchange = exchange
-        self.published = []
-        self.waiting = set()
-        self.withdrawn = []
-        self.error = None
-        self.on_publish = None
-
-    def publish(self, route, held, budget, priority, properties, body, *, text):
-        if self.error is not None:
-            raise self.error
-        assert budget > 0
-        self.published.append((held.correlation_id, budget, dict(properties), body))
-        self.waiting.add(held.correlation_id)
-        if self.on_publish is not None:
-            self.on_publish(held)
-
-    def forget(self, held):
-        self.waiting.discard(held.correlation_id)
-
-    def withdraw(self, held):
-        self.withdrawn.append(held.correlation_id)
-
-    def reply(self, held, body=b"ok", **headers):
-        self.exchange.reply(held.correlation_id, Frame.of("MESSAGE", headers, body))
-
-
-class Bench:
-    """An endpoint with everything around it in memory."""
-
-    def __init__(self, **rules):
-        self.wheel = Wheel(tick=0.01)
-        self.wheel.start()
-        self.exchange = Exchange(self.wheel)
-        self.admission = Admission(10, 10_000)
-        self.link = FakeLink(self.exchange)
-        self.route = ServedRoute(Route(name="r", path="/r", queue="r", timeout=5.0, max_body=5_000))
-        quick = ServedRoute(Route(name="quick", path="/quick", queue="r", timeout=0.05))
-        tells = ServedRoute(Route(name="tells", path="/tells", queue="r", started="always"))
-        rules = Rules(**{"body_timeout": 5.0, "publish_timeout": 5.0, "public_url": "", "guarded": True, **rules})
-        self.app = CallEndpoint(
-            rules, Router([self.route, quick, tells]), self.exchange, self.admission, self.link, None
-        )
-
-    def is_clean(self):
-        state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]
-        return [*state, self.route.held, len(self.link.waiting)] == [0] * 6
 
 
 @pytest.fixture
@@ -79,74 +21,6 @@ async def bench():
     assert bench.is_clean()
     bench.wheel.stop()
     await until(lambda: not any("_see_caller_leave" in repr(task) for task in asyncio.all_tasks()), "no watcher left")
-
-
-def scope(path="/r", *headers, length=None, version="1.1"):
-    lines = [(b"host", b"localhost"), *headers]
-    if length is not None:
-        lines.append((b"content-length", b"%d" % length))
-    return {
-        "type": "http",
-        "http_version": version,
-        "method": "POST",
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": lines,
-    }
-
-
-class Conversation:
-    """Receive and send of one ASGI call; ``stall_at``: the number of the await that never ends."""
-
-    def __init__(self, *chunks, stall_at=None, then_leave=False):
-        self.sent = []
-        self._incoming = [
-            {"type": "http.request", "body": chunk, "more_body": number < len(chunks) - 1}
-            for number, chunk in enumerate(chunks or (b"",))
-        ]
-        self._then_leave = then_leave
-        self._stall_at = stall_at
-        self.awaits = 0
-        self.stalled = asyncio.Event()
-
-    async def _may_stall(self):
-        if self.awaits == self._stall_at:
-            self.stalled.set()
-            await asyncio.Event().wait()
-        self.awaits += 1
-
-    async def receive(self):
-        if not self._incoming:
-            if self._then_leave:
-                return {"type": "http.disconnect"}
-            await asyncio.Event().wait()
-        await self._may_stall()
-        return self._incoming.pop(0)
-
-    async def send(self, message):
-        await self._may_stall()
-        self.sent.append(message)
-
-    @property
-    def status(self):
-        return self.sent[0]["status"]
-
-    @property
-    def headers(self):
-        return dict(self.sent[0]["headers"])
-
-    @property
-    def body(self):
-        return b"".join(message["body"] for message in self.sent[1:])
-
-    @property
-    def problem(self):
-        return json.loads(self.body)
-
-
-async def serve(bench, conversation, **options):
-    await bench.app(scope(**options), conversation.receive, conversation.send)
-    return conversation
 
 
 # -- cancelled anywhere
@@ -319,7 +193,7 @@ async def test_a_call_that_is_answered_is_not_withdrawn(bench):
 async def test_a_deadline_says_how_far_the_work_had_come(bench, path, attempt, phase, ran):
     def began_and_late(held):
         if attempt:
-            bench.exchange.began(held.correlation_id, attempt)
+            bench.exchange.notice(held.correlation_id, attempt, Frame.of("MESSAGE", {}))
         held.end(End.DEADLINE)
 
     bench.link.on_publish = began_and_late
@@ -346,6 +220,67 @@ async def test_in_http_2_a_body_needs_no_length(bench):
     bench.link.on_publish = bench.link.reply
     await serve(bench, Conversation(b"ab", b"c"), version="2")
     assert bench.link.published[0][3] == b"abc"
+
+
+async def test_in_http_1_a_refused_body_is_not_read(bench):
+    async def never():
+        raise AssertionError("read")
+
+    conversation = Conversation()
+    await bench.app(scope("/nothing", length=3), never, conversation.send)
+    assert conversation.status == 404
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/r"])
+async def test_in_http_2_a_refused_body_is_read_to_its_end_before_the_answer(bench, path):
+    headers = ((b"via", b"1.1 proxy"),)
+    conversation = Conversation(b"a", b"b", b"")
+    await bench.app(scope(path, *headers, version="2"), conversation.receive, conversation.send)
+    assert conversation.status in (403, 404)
+    assert conversation._incoming == []
+
+
+async def test_in_http_2_a_refused_body_without_end_is_read_up_to_a_bound(bench):
+    conversation = Conversation(b"x" * DISCARD_AT_MOST, b"y", b"never read", b"")
+    await bench.app(scope("/nothing", version="2"), conversation.receive, conversation.send)
+    assert conversation.status == 404
+    assert [message["body"] for message in conversation._incoming] == [b"never read", b""]
+
+
+async def test_in_http_2_a_refused_body_that_does_not_come_is_not_waited_for_longer_than_any_body():
+    bench = Bench(body_timeout=0.05)
+    conversation = Conversation(b"x", stall_at=0)
+    sent = Conversation()
+    await bench.app(scope("/nothing", version="2"), conversation.receive, sent.send)
+    assert sent.status == 404
+    bench.wheel.stop()
+
+
+async def test_in_http_2_there_is_no_connection_header(bench):
+    bench.admission.draining = True
+    conversation = await serve(bench, Conversation(), version="2", length=0)
+    assert conversation.problem["type"] == "/problems/draining"
+    assert b"connection" not in conversation.headers
+    conversation = await serve(bench, Conversation(), length=0)
+    assert conversation.headers[b"connection"] == b"close"
+
+
+@pytest.mark.parametrize(
+    ("length", "closes"), [(None, False), (0, False), (1, False), (READ_TO_THE_END, False), (READ_TO_THE_END + 1, True)]
+)
+async def test_a_connection_with_much_of_an_unread_body_is_closed(bench, length, closes):
+    conversation = await serve(bench, Conversation(), path="/nothing", length=length)
+    assert (conversation.headers.get(b"connection") == b"close") == closes
+
+
+async def test_http_1_1_needs_a_host_and_others_do_not(bench):
+    bench.link.on_publish = bench.link.reply
+    for version, status in (("1.1", 400), ("1.0", 200), ("2", 200)):
+        conversation = Conversation()
+        without = {**scope(version=version), "headers": []}
+        await bench.app(without, conversation.receive, conversation.send)
+        assert conversation.status == status
+        assert (conversation.headers.get(b"connection") == b"close") == (status == 400)
 
 
 @pytest.mark.parametrize("size", [4_999, 5_000])

@@ -195,6 +195,17 @@ async def test_with_the_receipt_it_goes_on_to_its_deadline(exchange, confirmed_a
     exchange.close(held)
 
 
+@pytest.mark.parametrize(("now", "outcome"), [(NOW + 5, End.UNCONFIRMED), (NOW + 30, End.DEADLINE)])
+async def test_a_time_is_over_when_it_has_come(exchange, now, outcome):
+    held = opened(exchange, deadline=NOW + 30, confirm_by=NOW + 5 if outcome is End.UNCONFIRMED else NOW + 60)
+    for at in (now - 0.001, now):
+        assert not held.outcome.done()
+        exchange.wheel.drop(held)  # as the wheel does before it tells
+        held.due(at)
+    assert held.outcome.result() is outcome
+    exchange.close(held)
+
+
 async def test_if_both_times_are_over_it_is_the_deadline(exchange):
     held = opened(exchange, deadline=NOW + 1, confirm_by=NOW + 1)
     exchange.wheel.advance(NOW + 2)

@@ -166,7 +166,6 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines():
         (19, "route[1].max_body"),
         (20, "route[2].queue"),
         (22, "route[2].path"),
-        (23, "route[2].stream"),
     ]
 
 

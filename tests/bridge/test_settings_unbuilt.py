@@ -22,8 +22,6 @@ def refused(text: str, **options) -> tuple[Fault, ...]:
         (JWT, "jwt", 1),
         ('[server]\nclient_ca = "ca.pem"\n', "server.client_ca", 2),
         (ROUTE + 'schema = "words.json"\n', "route[0].schema", 5),
-        (ROUTE + "stream = true\n", "route[0].stream", 5),
-        (ROUTE + 'stream = "body"\n', "route[0].stream", 5),
     ],
 )
 def test_what_would_be_a_lie_is_refused(text, key, line):

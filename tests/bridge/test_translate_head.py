@@ -50,11 +50,31 @@ def test_two_content_lengths_are_refused_also_if_they_agree(second):
     assert problem.extra == {"field": "content-length"}
 
 
-@pytest.mark.parametrize("coding", ["chunked", "gzip, chunked", "identity", ""])
+@pytest.mark.parametrize("coding", ["chunked", "Chunked"])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_length_beside_a_transfer_encoding_is_refused_in_either_order(coding, swapped):
     headers = [("content-length", "5"), ("transfer-encoding", coding)]
     assert refusal(head_of, *(headers[::-1] if swapped else headers)).extra == {"field": "content-length"}
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "identity", "chunked, chunked", ""])
+def test_a_transfer_encoding_that_would_stay_on_the_body_is_refused(coding):
+    assert head_of(("transfer-encoding", "chunked")).chunked
+    assert refusal(head_of, ("transfer-encoding", coding)).extra == {"field": "transfer-encoding"}
+
+
+def test_two_transfer_encodings_are_refused():
+    headers = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]
+    assert refusal(head_of, *headers).extra == {"field": "transfer-encoding"}
+
+
+@pytest.mark.parametrize("body", [("content-length", "1"), ("transfer-encoding", "chunked")])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_another_protocol_cannot_be_asked_for_with_a_body(body, swapped):
+    headers = [("upgrade", "h2c"), body]
+    assert refusal(head_of, *(headers[::-1] if swapped else headers)).extra == {"field": "upgrade"}
+    head_of(("upgrade", "h2c"), ("content-length", "0"))
+    head_of(("upgrade", "h2c"))
 
 
 @pytest.mark.parametrize("name", ["host", "content-type", "idempotency-key"])

@@ -313,6 +313,26 @@ async def test_a_connection_lost_in_mid_job_gives_the_job_to_another_and_no_ack_
     assert len(requester.replies[call]) == 1
 
 
+async def test_a_lost_message_that_nobody_wants_a_reply_to_is_not_acknowledged_on_the_next_connection(
+    broker, requester, proxy, queue, version
+):
+    gate, ran = Gate(), []
+    async with Program(broker, queue, gate, port=proxy.port, version=version) as program:
+        await requester.send(queue, "job", reply_to=None)
+        await until(lambda: gate.begun)
+        proxy.open_to_clients = False
+        proxy.cut()
+        await until(lambda: not program.connection.is_connected())
+        async with running(worker_of(queue, ran.append), broker):
+            await until(lambda: ran)
+        proxy.frames.clear()
+        proxy.open_to_clients = True
+        await program.connect()
+        gate.open.set()
+        await until(lambda: program.counts.returned)
+        assert not proxy.sent("ACK")
+
+
 async def test_a_connection_lost_while_it_waits_for_the_receipt_frees_the_thread(broker, requester, proxy, queue):
     gate = Gate()
     async with Program(broker, queue, gate, port=proxy.port) as program:

@@ -118,7 +118,7 @@ def test_nobody_is_nobody():
 
 def test_timings_are_for_bridges():
     told = timings(message_of(budget_ms="3000"), 5_000, "w", 2_250, 0.0125)
-    assert told == [("worker", "w"), ("queue_ms", "250"), ("work_ms", "12.50")]
+    assert told == [("attempt", "1"), ("worker", "w"), ("queue_ms", "250"), ("work_ms", "12.50")]
 
 
 def test_a_clock_that_is_a_little_off_does_not_make_a_negative_time():

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,9 @@ async def test_after_the_loss_the_same_worker_serves_on_its_next_connection(brok
         await until(lambda: gate.begun)
         proxy.cut()
         await until(lambda: run.client.generation == 2 and run.client.connected)
-        gate.open.set()  # the first run is for nothing, the message comes again
+        gate.open.set()  # the first run was interrupted, the message comes again
         assert (await requester.reply(call)).body == b"job"
-    assert gate.ended == ["job", "job"]
+    assert (gate.begun, gate.ended) == (["job", "job"], ["job"])
     assert (worker.counts.returned, worker.counts.replied) == (1, 1)
 
 
@@ -95,22 +96,46 @@ async def test_a_connection_lost_between_reply_and_receipt_leaves_the_message_un
     assert [frame.body for frame in requester.replies[call]] == [b"job", b"job"]
 
 
-async def test_a_message_that_came_by_the_connection_before_is_not_run(broker, requester, proxy, queue):
-    """It waits in the slot behind a job; by the time that its turn comes it is another's."""
+async def test_a_handler_whose_connection_is_lost_is_interrupted_and_its_message_begun_again(
+    broker, requester, proxy, queue
+):
     gate = Gate()
     worker = worker_of(queue, gate)
-    async with running(worker, broker, port=proxy.port) as run:
+    async with running(worker, broker, port=proxy.port):
         await requester.send(queue, "first")
-        await until(lambda: gate.begun)
-        proxy.cut()
-        await until(lambda: run.client.generation == 2 and run.client.connected)
-        await run.round_trip()  # "first" has come again and waits
-        proxy.cut()
-        await until(lambda: run.client.generation == 3 and run.client.connected)
+        for attempt in (1, 2, 3):
+            await until(lambda number=attempt: len(gate.begun) == number)
+            if attempt < 3:
+                proxy.cut()
         gate.open.set()
         await until(lambda: worker.counts.replied == 1)
-    assert gate.begun == ["first", "first"]  # the second delivery was void, the third ran
-    assert worker.counts.returned == 2
+    assert gate.ended == ["first"]
+    assert (worker.counts.returned, worker.counts.handed_on) == (2, 2)
+
+
+async def test_a_thread_that_goes_on_after_the_loss_takes_no_message_that_another_could(
+    broker, requester, proxy, queue
+):
+    """It cannot be interrupted: until it ends its slot is not there for the broker."""
+    begun, go_on = [], threading.Event()
+
+    def stubborn(text: str) -> str:
+        begun.append(text)
+        go_on.wait(PATIENCE)
+        return "of the thread"
+
+    gate = Gate()
+    gate.open.set()
+    async with running(worker_of(queue, stubborn), broker, port=proxy.port) as run:
+        call = await requester.send(queue, "job")
+        await until(lambda: begun)
+        proxy.cut()
+        await until(lambda: run.client.generation == 2 and run.client.connected)
+        async with running(worker_of(queue, gate), broker):
+            assert (await requester.reply(call)).body == b"job"
+            go_on.set()
+            await until(lambda: not run.worker.counts.replied and run.worker.counts.returned == 1)
+        assert (await requester.call(queue, "next")).body == b"of the thread"
 
 
 async def test_a_worker_killed_in_mid_job_has_its_call_answered_by_another(broker, requester, queue):
@@ -159,11 +184,11 @@ async def test_a_broker_that_is_killed_and_comes_back_finds_the_worker_again(own
         gate.open.set()
         async with Requester(new_client(broker)) as requester:
             assert (await requester.call(queue, "new")).body == b"new"
-        await until(lambda: gate.ended == ["kept", "kept", "new"])
+        await until(lambda: gate.ended == ["kept", "new"])
     assert worker.counts.returned == 1
 
 
-async def test_draining_with_no_broker_there_waits_for_the_handler_and_ends(broker, requester, proxy, queue):
+async def test_draining_with_no_broker_there_ends(broker, requester, proxy, queue):
     gate = Gate()
     worker = worker_of(queue, gate)
     async with running(worker, broker, port=proxy.port) as run:
@@ -175,7 +200,7 @@ async def test_draining_with_no_broker_there_waits_for_the_handler_and_ends(brok
         run.stopping.set()
         gate.open.set()
         await run.drain()
-    assert gate.ended == ["job"]
+    assert gate.ended == []  # interrupted: the broker gives the job to another
     assert worker.counts.returned == 1
 
 

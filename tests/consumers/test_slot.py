@@ -37,6 +37,9 @@ class StubClient:
         self.deliver = on_message
         return type("Subscription", (), {"id": "s1"})()
 
+    def listen(self, on_connected, on_lost):
+        pass
+
     def unsubscribe(self, subscription):
         self.write()
         self.unsubscribed.append(subscription.id)

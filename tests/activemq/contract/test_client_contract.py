@@ -249,3 +249,44 @@ async def test_a_topic_reaches_all_who_listen(target, join, inbox, send) -> None
         await send(client, "/queue/contract.sync")
     await send(clients[0], "/topic/bridge.contract", b"all")
     assert [(await box.next()).body for box in boxes] == [b"all"] * 3
+
+
+async def test_move_puts_a_copy_in_the_place_of_a_message(target, join, inbox, send, queue: str) -> None:
+    client = await join(target)
+    work = inbox(client, lambda p: p.consume(queue))
+    await send(client, f"/queue/{queue}", b"original", persistent="true")
+    frame = await work.next()
+    copy = [("destination", f"/queue/{queue}"), ("persistent", "true")]
+    await client.move(frame, 1, lambda name: encode("SEND", [*copy, ("transaction", name)], b"copy"))
+    second = await work.next()
+    assert (second.body, second.get("redelivered")) == (b"copy", None)
+    assert client.ack(second, 1)
+    await send(client, f"/queue/{queue}", b"last")
+    assert (await work.next()).body == b"last"
+
+
+async def test_a_refused_move_leaves_the_message_to_be_given_again(target, join, inbox, send, queue: str) -> None:
+    client = await join(target)
+    work = inbox(client, lambda p: p.consume(queue))
+    await send(client, f"/queue/{queue}", b"original", persistent="true")
+    frame = await work.next()
+    copy = [("destination", target.forbidden)]
+    with pytest.raises(ServerError, match="not authorized"):
+        await client.move(frame, 1, lambda name: encode("SEND", [*copy, ("transaction", name)], b"copy"))
+    client.renew(work.subscription)
+    again = await work.next()
+    assert (again.body, again.get("redelivered"), client.generation) == (b"original", "true", 1)
+    assert client.ack(again, 1)
+
+
+async def test_renew_hands_on_what_was_not_acknowledged(target, join, inbox, send, queue: str) -> None:
+    one, other = await join(target), await join(target)
+    mine = inbox(one, lambda p: p.consume(queue))
+    await send(one, f"/queue/{queue}", b"x")
+    frame = await mine.next()
+    theirs = inbox(other, lambda p: p.consume(queue))
+    await send(other, f"/queue/{queue}.sync")
+    one.renew(mine.subscription)
+    again = await theirs.next()
+    assert (again.body, again.get("message-id")) == (b"x", frame.get("message-id"))
+    other.ack(again, other.generation)

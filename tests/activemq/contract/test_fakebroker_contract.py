@@ -171,6 +171,36 @@ async def transactions(s: Script) -> None:
     await s.do(wire, "SEND", b"out", destination=f"/queue/{s.queue}", transaction="no")
 
 
+async def refused_in_a_transaction(s: Script, receipt: dict[str, str]) -> None:
+    wire, other = await s.connect(), await s.connect()
+    await s.do(wire, "SUBSCRIBE", id_="s", destination=f"/queue/{s.queue}", **SLOT)
+    await s.do(other, "SEND", b"in", destination=f"/queue/{s.queue}", persistent="true")
+    frame = await s.get(wire)
+    await s.do(wire, "BEGIN", transaction="t")
+    wire.send("SEND", b"out", destination="/topic/elsewhere", transaction="t", **receipt)
+    await s.get(wire)
+    await s.do(wire, "ACK", id_=frame.get("ack"), transaction="t")
+    await s.do(wire, "COMMIT", transaction="t")
+    await s.do(wire, "ACK", id_=frame.get("ack"))
+    await s.do(wire, "UNSUBSCRIBE", id_="s")
+    await s.do(other, "SUBSCRIBE", id_="o", destination=f"/queue/{s.queue}")
+    await s.do(other, "SEND", b"second", destination=f"/queue/{s.queue}", persistent="true")
+    await s.get(other)
+    await wire.close()
+    if not receipt:
+        await s.get(other)  # only now
+
+
+@scenario
+async def a_refused_send_in_a_transaction_strands_the_message(s: Script) -> None:
+    await refused_in_a_transaction(s, {})
+
+
+@scenario
+async def a_refused_send_with_a_receipt_in_a_transaction_loses_the_message(s: Script) -> None:
+    await refused_in_a_transaction(s, {"receipt": "mine"})
+
+
 @scenario
 async def what_is_refused(s: Script) -> None:
     wire = await s.connect()
@@ -214,6 +244,7 @@ async def test_fakebroker_answers_as_classic_does(name: str, fake: FakeBroker, c
     async def connect_to_real():
         return await connect(broker.stomp_port, login=broker.login, passcode=broker.passcode)
 
+    fake.refuse("/topic/elsewhere", f"User {broker.login} is not authorized to write to: topic://elsewhere")
     transcripts = []
     for connecting in (connect_to_real, connect):
         script = Script(connecting, f"contract.{uuid.uuid4().hex}")

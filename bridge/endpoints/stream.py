@@ -1,0 +1,224 @@
+"""An answer that comes in parts: as events (`stream = true`), or as one body (`stream = "body"`)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from activemq import Frame
+from activemq.errors import ActiveMQError
+from activemq.message import ReplyMessage
+from bridge import translate
+from bridge.endpoints.outcomes import problem_of
+from bridge.exchange import End, Refused
+from bridge.problems import Problem
+
+if TYPE_CHECKING:
+    from bridge.asgi import Headers
+    from bridge.endpoints.call import Call
+    from bridge.exchange import Held
+    from bridge.routing import ServedRoute
+    from bridge.translate import Answer, Head
+
+KEEP_ALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
+MAX_EVENT: Final = 64 * 1024  # bytes
+MAX_BEHIND: Final = 1024 * 1024  # bytes that wait for a reader
+EVENT_STREAM: Final = b"text/event-stream"
+
+Outcome = Frame | End | Refused
+
+
+class Stream(Protocol):
+    """One of the two ways."""
+
+    def on_notice(self, frame: Frame) -> None:
+        """Take a worker's notice; called on the loop, must not wait."""
+        ...
+
+    async def run(self, call: Call) -> Outcome:
+        """Send parts until the call has its outcome, and return that."""
+        ...
+
+    async def finish(self, call: Call, outcome: Outcome) -> None:
+        """Say how it ended."""
+        ...
+
+
+def stream_for(head: Head, route: ServedRoute, held: Held[Frame]) -> Stream | None:
+    """Return the stream that a caller gets; None for one whole answer."""
+    if route.settings.stream == "body":
+        return BodyStream(held, route)
+    if route.settings.stream and head.accept is not None and EVENT_STREAM in head.accept.lower():
+        return EventStream(held, route)
+    return None
+
+
+class Parts:
+    """What waits to be sent to one caller: bounded, in order."""
+
+    def __init__(self, held: Held[Frame]) -> None:
+        self._held = held
+        self._waiting: deque[bytes] = deque()
+        self._behind = 0
+        self._something = asyncio.Event()
+        held.outcome.add_done_callback(lambda _: self._something.set())
+
+    def add(self, data: bytes, *, may_be_lost: bool) -> None:
+        """Keep a part until it is sent. A reader too far behind loses what may be lost; else the call ends."""
+        if self._behind + len(data) > MAX_BEHIND:
+            if not may_be_lost:
+                self._held.end(End.READER_BEHIND)
+            return
+        self._waiting.append(data)
+        self._behind += len(data)
+        self._something.set()
+
+    async def next(self) -> bytes | None:
+        """Return what is to be sent: empty after a silence of 15 s, None once the call has its outcome."""
+        while not self._waiting:
+            if self._held.outcome.done():
+                return None
+            self._something.clear()
+            try:
+                async with asyncio.timeout(KEEP_ALIVE):
+                    await self._something.wait()
+            except TimeoutError:
+                return b""
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        return data
+
+    def sent(self, data: bytes) -> None:
+        """Note that the server has taken it."""
+        self._behind -= len(data)
+
+
+class EventStream:
+    """Server-sent events (WHATWG HTML, 9.2): started, progress, chunk, and at the end done or failed."""
+
+    def __init__(self, held: Held[Frame], route: ServedRoute) -> None:
+        self._parts = Parts(held)
+        self._held = held
+        self._route = route
+        self._id = 0
+
+    def on_notice(self, frame: Frame) -> None:
+        """See :class:`Stream`."""
+        kind = frame.get("reply_kind") or ""
+        document = {"attempt": self._held.attempt} if kind == "started" else _document(frame)
+        event = self._event(kind, json.dumps(document).encode())
+        if len(event) <= MAX_EVENT:
+            self._parts.add(event, may_be_lost=kind != "chunk")
+        elif kind == "chunk":
+            self._held.end(End.BAD_PART)
+
+    async def run(self, call: Call) -> Outcome:
+        """See :class:`Stream`."""
+        headers: Headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), *call.headers()]
+        await call.start(200, headers)
+        while (data := await self._parts.next()) is not None:
+            await call.send_part(data or b": waiting\n\n")
+            self._parts.sent(data)
+        return self._held.outcome.result()
+
+    async def finish(self, call: Call, outcome: Outcome) -> None:
+        """See :class:`Stream`."""
+        if outcome is End.CALLER_GONE:
+            return
+        try:
+            if not isinstance(outcome, Frame):
+                raise problem_of(outcome, self._route, self._held)
+            event = self._event("done", json.dumps(_done(translate.answer_of(outcome, self._route))).encode())
+        except Problem as problem:
+            event = self._event("failed", call.document(problem))
+        await call.send_part(event, last=True)
+
+    def _event(self, kind: str, data: bytes) -> bytes:
+        self._id += 1
+        return b"event: %b\nid: %d\ndata: %b\n\n" % (kind.encode(), self._id, data)
+
+
+class BodyStream:
+    """One response whose body comes in parts; its head is that of the first part."""
+
+    def __init__(self, held: Held[Frame], route: ServedRoute) -> None:
+        self._parts = Parts(held)
+        self._held = held
+        self._route = route
+        self._head: Answer | None = None  # of the first part
+        self._attempt = 0  # which the parts are of
+
+    def on_notice(self, frame: Frame) -> None:
+        """Take a chunk; one of another attempt is never spliced to what was sent."""
+        if frame.raw("reply_kind") != "chunk":
+            return
+        if self._head is None:
+            try:
+                self._head = translate.answer_of(frame, self._route)
+            except Problem:
+                self._held.end(End.BAD_PART)
+                return
+            self._attempt = self._held.attempt
+        if self._attempt != self._held.attempt:
+            self._held.end(End.WORKER_LOST)
+        elif frame.oversize:
+            self._held.end(End.BAD_PART)
+        else:
+            self._parts.add(frame.body, may_be_lost=False)
+
+    async def run(self, call: Call) -> Outcome:
+        """See :class:`Stream`. Without any part nothing is sent."""
+        while (data := await self._parts.next()) is not None:
+            if self._head is not None and not call.answering:
+                own = [(name, value) for name, value in self._head.headers if name != b"content-length"]
+                await call.start(self._head.status, [*own, *call.headers()])
+            if data:
+                await call.send_part(data)
+                self._parts.sent(data)
+        return self._held.outcome.result()
+
+    async def finish(self, call: Call, outcome: Outcome) -> None:
+        """End the response; one that cannot be ended well is cut, for the caller to see that it is not whole."""
+        if not call.answering:
+            await call.answer(outcome, self._route, self._held)
+        elif isinstance(outcome, Frame) and self._is_whole(outcome):
+            await call.send_part(outcome.body, last=True)
+
+    def _is_whole(self, frame: Frame) -> bool:
+        try:
+            translate.answer_of(frame, self._route)
+        except Problem:
+            return False
+        return True
+
+
+def _done(answer: Answer) -> dict[str, object]:
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    headers.pop("content-length", None)
+    return {
+        "status": answer.status,
+        "content_type": headers.pop("content-type", None),
+        "headers": headers,
+        **_body(answer.body),
+    }
+
+
+def _document(frame: Frame) -> object:
+    """Return a notice's body as JSON: as it is, or as text, or as base64."""
+    try:
+        if "json" in ReplyMessage(frame).content_type:
+            return json.loads(frame.body)
+    except (ValueError, ActiveMQError):
+        pass  # what says it is JSON and is not is told as text
+    body = _body(frame.body)
+    return body.get("body", body)
+
+
+def _body(body: bytes) -> dict[str, object]:
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
