@@ -21,7 +21,7 @@ SIZE = 64  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Medians: calls a second and latencies in ms. ``bare``: request and reply over STOMP, persistent, with receipts."""
+    """Medians: calls a second, latencies in ms. ``bare``: request and reply over STOMP, persistent, with receipts."""
 
     bare: float
     bare_p50: float

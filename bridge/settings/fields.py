@@ -25,11 +25,11 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STORE_URL = re.compile(r"(?P<kind>sqlite|mysql|postgresql)(?:\+(?P<driver>[a-z0-9_]+))?://.", re.DOTALL)
 _STORE_DRIVERS = {
-    "sqlite": (None, "aiosqlite"),
+    "sqlite": (None,),
     "mysql": ("asyncmy", "aiomysql"),
     "postgresql": ("asyncpg",),
 }
-_SQLITE_FILE = re.compile(r"(?P<head>sqlite(?:\+aiosqlite)?:///)(?P<path>[^/:?][^?]*)(?P<rest>.*)", re.DOTALL)
+_SQLITE_FILE = re.compile(r"(?P<head>sqlite:///)(?P<path>[^/:?][^?]*)(?P<rest>.*)", re.DOTALL)
 _RATE = re.compile(r"[1-9][0-9]{0,8}/[smh]")
 _RESERVED_QUEUES = (
     "bridge.",
@@ -153,7 +153,8 @@ def _store_url(secret: SecretStr, info: ValidationInfo) -> SecretStr:
         raise ValueError("must begin with sqlite://, mysql+DRIVER:// or postgresql+DRIVER://")
     drivers = _STORE_DRIVERS[match["kind"]]
     if match["driver"] not in drivers:
-        raise ValueError(f"must name a driver that does not block: {' or '.join(filter(None, drivers))}")
+        wanted = " or ".join(f"{match['kind']}+{one}" if one else match["kind"] for one in drivers)
+        raise ValueError(f"must begin with {wanted}://")
     file = _SQLITE_FILE.fullmatch(url)
     if file is None or not isinstance(info.context, Reading):
         return secret

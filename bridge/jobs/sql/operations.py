@@ -101,6 +101,12 @@ _INSERT_NEW: Final[dict[str, Executable]] = {
 _INSERT_NEW["mariadb"] = _INSERT_NEW["mysql"]
 
 
+# Made once: to build a statement, and the key by which its SQL is found again, costs more than to run it.
+_IDS: Final = jobs.c.id.in_(bindparam("ids", expanding=True))
+_HERE: Final = select(jobs.c.id).where(_IDS)
+_TO_SETTLE: Final = LIGHT_JOB.where(_IDS).order_by(jobs.c.id).with_for_update()
+
+
 def _create(connection: Connection, operations: Sequence[Create]) -> None:
     # One order everywhere, or two bridges with the same keys wait for each other.
     ordered = sorted(operations, key=lambda one: (one.new.job.key.sha256 if one.new.job.key else "", one.new.job.id))
@@ -109,7 +115,7 @@ def _create(connection: Connection, operations: Sequence[Create]) -> None:
     keyed = [one.new.job.id for one in ordered if one.new.job.key]
     here: set[str] = set()
     if keyed:
-        here = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(keyed))).scalars())
+        here = set(connection.execute(_HERE, {"ids": keyed}).scalars())
     for one in ordered:
         one.result = None
         if one.new.job.key is not None and one.new.job.id not in here:
@@ -141,11 +147,12 @@ def job_by_key(connection: Connection, like: Job) -> Job | None:
 _NO_REQUEST: Final[dict[str, Any]] = {"lease_ms": None, "owner": None, "properties": None, "request": None}
 
 
+_SENT: Final = jobs.update().where(_IDS, jobs.c.sent_ms.is_(None)).values(sent_ms=bindparam("now"), **_NO_REQUEST)
+
+
 def _mark_sent(connection: Connection, operations: Sequence[Sent]) -> None:
-    ids = [one.job_id for one in operations]
     now_ms = max(one.now_ms for one in operations)
-    unsent = jobs.c.id.in_(ids), jobs.c.sent_ms.is_(None)
-    connection.execute(jobs.update().where(*unsent).values(sent_ms=now_ms, **_NO_REQUEST))
+    connection.execute(_SENT, {"ids": [one.job_id for one in operations], "now": now_ms})
     for one in operations:
         one.result = None
 
@@ -169,8 +176,7 @@ _SETTLED: Final = (
 
 def _settle(connection: Connection, operations: Sequence[Settle]) -> None:
     ids = sorted({one.job_id for one in operations})
-    query = LIGHT_JOB.where(jobs.c.id.in_(ids)).order_by(jobs.c.id).with_for_update()
-    found = {job.id: job for job in map(job_of, connection.execute(query))}
+    found = {job.id: job for job in map(job_of, connection.execute(_TO_SETTLE, {"ids": ids}))}
     changed: dict[str, dict[str, Any]] = {}
     for one in operations:
         job = found.get(one.job_id)

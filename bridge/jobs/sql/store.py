@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, func, or_, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from bridge.jobs.model import GONE_FOR_MS, OPEN, Job, NewJob, State
-from bridge.jobs.sql.database import Database
 from bridge.jobs.sql.migrate import prepare
 from bridge.jobs.sql.operations import Create, Sent, Settle
 from bridge.jobs.sql.rows import UNSENT, WHOLE_JOB, job_of, unsent_of
+from bridge.jobs.sql.server import ServerDatabase
+from bridge.jobs.sql.sqlite import SqliteDatabase
 from bridge.jobs.sql.tables import bridges, greetings, jobs
 from bridge.jobs.sql.writer import Writer
+from bridge.jobs.store import StoreRefusedError
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bridge.jobs.model import Unsent
+    from bridge.jobs.sql.database import Database
     from bridge.jobs.store import Judge
 
 TIMEOUT: Final = 5.0  # seconds for a transaction, all told
@@ -36,7 +41,7 @@ class SqlStore:
 
     def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         """Look at the URL only. Raises :class:`StoreRefusedError` for one that cannot be used."""
-        self._database = Database(url, timeout)
+        self._database = _database(url, timeout)
         self._writer = Writer(self._database)
         self._id = ""
 
@@ -203,3 +208,13 @@ class SqlStore:
         return await self._database.run(
             lambda connection: int(connection.execute(select(func.count()).select_from(jobs)).scalar_one())
         )
+
+
+def _database(url: str, timeout: float) -> Database:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreRefusedError("store.url is not a URL of a database") from None
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDatabase(parsed, timeout)
+    return ServerDatabase(parsed, timeout)

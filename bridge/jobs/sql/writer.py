@@ -22,6 +22,9 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 LARGEST: Final = 200  # operations in one transaction
+# Two transactions do not begin closer than this to each other: what comes meanwhile shares the second one. The first
+# after a quiet time is at once. Each costs half a millisecond of CPU, and its fsync.
+INTERVAL: Final = 0.003  # seconds
 
 
 class Writer:
@@ -63,11 +66,17 @@ class Writer:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = 0.0
         while True:
             if not self._queue:
                 self._idle.set()
                 self._wanted.clear()
                 await self._wanted.wait()
+            early = began + INTERVAL - loop.time()
+            if early > 0 and len(self._queue) < LARGEST:
+                await asyncio.sleep(early)
+            began = loop.time()
             batch = [self._queue.popleft() for _ in range(min(LARGEST, len(self._queue)))]
             try:
                 await self._write(batch)

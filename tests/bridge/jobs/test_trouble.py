@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from activemq.testing import FakeBroker
@@ -56,6 +56,21 @@ async def refused_for_the_store(world, *headers):
         response = await world.post("/echo", b"x", *headers)
     assert (response.status, response.name, response.problem["ran"]) == (503, "store-unavailable", "no")
     assert response.get("retry-after") is not None
+
+
+async def on_connection(url, work):
+    """Do something with a database behind the store's back."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            result = work(connection)
+        engine.dispose()
+        return result
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        result = await connection.run_sync(work)
+    await engine.dispose()
+    return result
 
 
 # -- the store
@@ -170,7 +185,7 @@ def limit_pages(world, pages):
         cursor.execute(f"PRAGMA max_page_count = {pages}")
         cursor.close()
 
-    event.listen(database._engine.sync_engine, "checkout", limit)
+    event.listen(database._engine, "checkout", limit)
 
 
 async def test_a_reply_that_finds_the_disk_full_is_kept_by_the_broker(broker, queue, tmp_path):
@@ -194,10 +209,7 @@ async def test_a_store_of_a_newer_version_is_refused(url, database):
     store = SqlStore(url)
     await store.open()
     await store.close()
-    engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
-    async with engine.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    await engine.dispose()
+    await on_connection(url, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     store = SqlStore(url)
     with pytest.raises(StoreRefusedError, match=f"newer version.*'9999'.*'{HEAD}'"):
         await store.open()
@@ -227,11 +239,7 @@ async def test_the_tables_are_those_of_the_migrations(open_store, url):
     from bridge.jobs.sql.tables import metadata
 
     await open_store()
-    engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
-    async with engine.connect() as connection:
-        differences = await connection.run_sync(lambda c: compare_metadata(MigrationContext.configure(c), metadata))
-    await engine.dispose()
-    assert differences == []
+    assert await on_connection(url, lambda c: compare_metadata(MigrationContext.configure(c), metadata)) == []
 
 
 def test_the_newest_revision_is_the_one_that_is_expected(tmp_path):
