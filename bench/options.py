@@ -22,4 +22,4 @@ class Options:
 
 
 FULL = Options()
-QUICK = Options(seconds=1, warm_up=2, connections=(1, 64), sizes=(64,), held=2_000, settle=1.0)
+QUICK = Options(seconds=1, warm_up=1, connections=(1, 64), sizes=(64,), held=2_000, settle=0.5)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from bridge.backlog import retry_after, time_to_drain
 from bridge.exchange import End
-from bridge.problems import retry_later
+from bridge.problems import Problem, retry_later
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
 
+NO_RATE: Final = 5.0  # seconds to come back in when nothing at all is answered
+
 
 class Admission:
-    """Counts what is held. ``max_held`` calls, ``max_memory`` bytes of bodies being read or written."""
+    """Counts what is held. ``max_held`` calls, ``max_memory`` bytes of bodies being read or written.
 
-    def __init__(self, max_held: int, max_memory: int) -> None:
+    ``rate``: answers per second, of all routes.
+    """
+
+    def __init__(self, max_held: int, max_memory: int, rate: Callable[[], float] = lambda: 0.0) -> None:
         self.held = 0
         self.memory = 0
         self.draining = False
         self._max_held = max_held
         self._max_memory = max_memory
+        self._rate = rate
         self._pages: set[Held[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -31,23 +40,25 @@ class Admission:
         if self.draining:
             raise retry_later("draining", "this bridge takes no new calls")
         if self.held >= self._max_held:
-            raise retry_later("bridge-full", f"this bridge holds {self.held} calls, its limit")
-        if route.held >= route.settings.max_held:
-            raise retry_later("route-full", f"this route holds {route.held} calls, its limit")
+            raise self._full(f"this bridge holds {self.held} calls, its limit")
+        counts = route.counts
+        if counts.held >= route.settings.max_held:
+            after = retry_after(time_to_drain(counts.held, route.queue.pace.rate(), route.settings.timeout))
+            raise retry_later("route-full", f"this route holds {counts.held} calls, its limit", after=after)
         self.held += 1
-        route.held += 1
+        counts.held += 1
 
     def leave(self, route: ServedRoute) -> None:
         """Let a call go."""
         self.held -= 1
-        route.held -= 1
+        route.counts.held -= 1
         if self.draining and not self.held:
             self._empty.set()
 
     def check_page(self) -> None:
         """Raise :class:`Problem` if no page more can be held."""
         if self.held >= self._max_held:
-            raise retry_later("bridge-full", f"this bridge holds {self.held} calls, its limit")
+            raise self._full(f"this bridge holds {self.held} calls, its limit")
 
     def enter_page(self, held: Held[Any]) -> None:
         """Count one of our own pages that is held; draining ends the wait, since it can be asked for again."""
@@ -66,8 +77,12 @@ class Admission:
     def reserve(self, size: int) -> None:
         """Set aside memory for ``size`` bytes of a body, or raise :class:`Problem`; give it back with release."""
         if self.memory + size > self._max_memory:
-            raise retry_later("bridge-full", "this bridge holds too many bytes of bodies")
+            raise self._full("this bridge holds too many bytes of bodies")
         self.memory += size
+
+    def _full(self, detail: str) -> Problem:
+        after = retry_after(time_to_drain(self.held, self._rate(), NO_RATE))
+        return retry_later("bridge-full", detail, after=after)
 
     def release(self, size: int) -> None:
         """Give memory back."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
+from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.gate import Gate
 from bridge.endpoints.job_answers import PREFIX as JOBS
 from bridge.endpoints.jobs import JobsEndpoint
+from bridge.endpoints.operations import operation_routes
 from bridge.endpoints.pages import PREFIXES as PAGES
 from bridge.endpoints.pages import make_pages
+from bridge.endpoints.published import PATHS, Published, published_routes
+from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
 from bridge.link import Link
+from bridge.lookout import BEACON, Lookout
+from bridge.presence import Presence
+from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
@@ -23,6 +32,8 @@ from bridge.withdrawal import Withdrawals
 PREFIXES = (*PAGES, JOBS)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.asgi import Receive, Scope, Send
     from bridge.settings import Broker, Settings
 
@@ -30,21 +41,29 @@ if TYPE_CHECKING:
 class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
+        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
         self.settings = settings
+        self.published = Published(settings)
+        self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
         self.wheel = Wheel()
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
-        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
+        self.presence = Presence((route.queue for route in settings.routes), BEACON)
+        self.router = Router(ServedRoute(route, self.presence[route.queue]) for route in settings.routes)
+        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory, self.presence.rate)
         self._client: Client | None = None
         self._side: Client | None = None  # for what is not part of a held call's way
+        self._lookout: Lookout | None = None
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
+        gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
+        others = [
+            *published_routes(lambda: self.published, gate),
+            *operation_routes(lambda: self.reloader, gate),
+        ]
         self._pages = make_pages(
-            self.exchange.new_id,
-            lambda: self.ready,
-            guarded=not settings.server.allow_anonymous,
-            public_url=settings.server.public_url,
+            self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
         )
 
     @property
@@ -81,6 +100,7 @@ class Bridge:
         self._side = make_client(settings.broker)
         withdrawals = Withdrawals(self._side)
         link = Link(client, self.exchange, withdrawals)
+        self._lookout = lookout = Lookout(client, self._side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
@@ -91,28 +111,57 @@ class Bridge:
         self._jobs = jobs = JobService(
             store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
         )
-        router = Router(ServedRoute(route) for route in settings.routes)
-        self._call = CallEndpoint(rules, router, self.exchange, self.admission, link, jobs)
+        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout, jobs)
         self._job_pages = JobsEndpoint(rules, jobs, self.admission)
         self.wheel.start()
+        lookout.start()
         await client.start()
         await self._side.start()
         jobs.start()
 
+    def renew(self, settings: Settings) -> None:
+        """Serve other routes from now on; a held call goes on under the rules that it began with.
+
+        All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`.
+        """
+        queues = [route.queue for route in settings.routes]
+        if self._lookout is None:
+            self.presence.renew(queues)
+        else:
+            self._lookout.renew(queues)
+        self.settings = settings
+        self.router = self.router.renewed(settings.routes, self.presence.queues)
+        self.published = Published(settings)
+        if self._call is not None:
+            self._call.router = self.router
+
     async def stop(self) -> None:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
-        if client is not None and self._side is not None:
+        if client is not None and self._side is not None and self._lookout is not None:
             await self.jobs.stop()
+            self._lookout.stop()
             await client.stop()
             await self._side.stop()
+            if self._call is not None:
+                self._call.bodies.stop()
             self.wheel.stop()
+
+    def _status(self) -> dict[str, Any]:
+        return status_of(
+            now=asyncio.get_running_loop().time(),
+            connected=self._client is not None and self._client.connected,
+            told=self.presence.known,
+            admission=self.admission,
+            router=self.router,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            if self._call is None or scope["path"].startswith(PREFIXES):
-                pages = self._job_pages if scope["path"].startswith(JOBS) else None
+            path = scope["path"]
+            if self._call is None or path.startswith(PREFIXES) or path in PATHS:
+                pages = self._job_pages if path.startswith(JOBS) else None
                 await (pages or self._pages)(scope, receive, send)
             else:
                 await self._call(scope, receive, send)

@@ -31,6 +31,7 @@ class End(enum.Enum):
     UNCONFIRMED = "the broker did not confirm the message in time"
     BROKER_LOST = "the connection to the broker died"
     CALLER_GONE = "the caller went away"
+    NO_WORKER = "nobody came to listen in time"
     READER_BEHIND = "the caller reads more slowly than the worker writes"
     BAD_PART = "a part of the answer cannot be sent"
     WORKER_LOST = "the worker was lost after a part of its answer was sent"

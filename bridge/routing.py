@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from activemq.message import PATH_PREFIX, property_of
+from bridge.presence import Queue
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from activemq.message import RequestEncoder
     from bridge.settings import Route
@@ -19,14 +20,26 @@ _ESCAPED_UNRESERVED: Final = re.compile(rb"%(?:2[Dd]|2[Ee]|3[0-9]|[46][1-9A-Fa-f
 Parameters = tuple[tuple[str, str], ...]
 
 
+class RouteCounts:
+    """What is counted of a route, for as long as there is one of its name."""
+
+    __slots__ = ("answered", "held", "since")
+
+    def __init__(self) -> None:
+        self.held = 0  # calls at this moment
+        self.since: dict[str, float] = {}  # of those at the broker: id → the loop's time when they came, oldest first
+        self.answered = 0
+
+
 class ServedRoute:
     """A route as it is served: its settings, and what is worked out of them once."""
 
-    __slots__ = ("encoder", "held", "max_reply", "passes", "returns", "settings")
+    __slots__ = ("counts", "encoder", "max_reply", "passes", "queue", "returns", "settings")
 
-    def __init__(self, settings: Route) -> None:
+    def __init__(self, settings: Route, queue: Queue | None = None, counts: RouteCounts | None = None) -> None:
         self.settings = settings
-        self.held = 0  # calls at this moment
+        self.queue = Queue(settings.queue) if queue is None else queue  # several routes may share one
+        self.counts = counts or RouteCounts()
         self.encoder: RequestEncoder | None = None  # made when the broker, and so its profile, is known
         self.max_reply = settings.max_reply  # bytes
         # request header → property, property → response header
@@ -64,6 +77,18 @@ class Router:
                 place.routes[method] = route
         self._literal = {path.encode(): place for path, place in places.items() if not place.names}
         self._patterns = [place for place in places.values() if place.names]
+
+    def renewed(self, routes: Iterable[Route], queues: Mapping[str, Queue]) -> Router:
+        """Make the table of new settings. A route that is the same stays the same; a changed one keeps its counts."""
+        before = {route.settings.name: route for route in self.routes}
+
+        def served(settings: Route) -> ServedRoute:
+            old = before.get(settings.name)
+            if old is not None and old.settings == settings:
+                return old
+            return ServedRoute(settings, queues[settings.queue], None if old is None else old.counts)
+
+        return Router(map(served, routes))
 
     def match(self, method: str, raw_path: bytes) -> tuple[ServedRoute, Parameters]:
         """Find the route for a path as it came, still percent-encoded.

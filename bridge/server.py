@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hypercorn.config import Config as HypercornConfig
     from hypercorn.typing import Framework
 
+    from bridge.reload import Reloader
     from bridge.settings import Server, Settings
 
 log = logging.getLogger(__name__)
@@ -75,11 +76,18 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
     return sockets
 
 
-def run(settings: Settings, on_ready: Callable[[list[str]], None], *, drain_on: asyncio.Event | None = None) -> int:
+def run(
+    settings: Settings,
+    on_ready: Callable[[list[str]], None],
+    *,
+    drain_on: asyncio.Event | None = None,
+    load: Callable[[], Settings] | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
-    is connected. Raises :class:`BindError` and :class:`StoreRefusedError`.
+    is connected. ``load`` reads the settings anew, at SIGHUP. Raises :class:`BindError` and
+    :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
     log.info("HTTP server: %s (%s)", implementation, why)
@@ -90,7 +98,7 @@ def run(settings: Settings, on_ready: Callable[[list[str]], None], *, drain_on: 
         loop_factory = uvloop.new_event_loop
     _allow_many_connections()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(settings, implementation, on_ready, drain_on))
+        return runner.run(serve(settings, implementation, on_ready, drain_on, load))
 
 
 async def serve(
@@ -98,6 +106,7 @@ async def serve(
     implementation: str,
     on_ready: Callable[[list[str]], None],
     stop: asyncio.Event | None = None,
+    load: Callable[[], Settings] | None = None,
 ) -> int:
     """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
     sockets = listen(settings.server.bind)
@@ -105,14 +114,14 @@ async def serve(
     addresses = [f"{scheme}://{_name(sock)}" for sock in sockets]
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
-    bridge = Bridge(settings)
+    bridge = Bridge(settings, load)
     await bridge.start()
     closing = asyncio.Event()
     runs = _uvicorn if implementation == "uvicorn" else _hypercorn
     server = asyncio.create_task(runs(bridge, settings.server, sockets, closing), name="HTTP server")
     announce = asyncio.create_task(_announce(bridge, lambda: on_ready(addresses)), name="ready line")
     try:
-        with _signals(stop, hurry):
+        with _signals(stop, hurry), _reload_at_sighup(bridge.reloader):
             stopping = asyncio.create_task(stop.wait())
             refused = asyncio.create_task(_refused(bridge))
             await asyncio.wait([server, stopping, refused], return_when=asyncio.FIRST_COMPLETED)
@@ -182,6 +191,26 @@ def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _reload_at_sighup(reloader: Reloader | None) -> Iterator[None]:
+    if reloader is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+
+    def asked() -> None:
+        task = loop.create_task(reloader.reload_and_log())
+        running.add(task)  # the loop itself keeps no hold of it
+        task.add_done_callback(running.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, asked)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:

@@ -78,6 +78,14 @@ def check(
     sys.exit(asyncio.run(look(config, as_json=as_json)))
 
 
+@app.command(epilog="Example: mqbridge openapi --config bridge.toml > openapi.json")
+def openapi(config: Config) -> None:
+    """Print the OpenAPI document of the routes."""
+    from mqbridge.commands.openapi import print_document
+
+    print_document(config)
+
+
 @app.command(epilog="Example: mqbridge broker --data var/broker")
 def broker(
     kind: Annotated[str, typer.Option(help="Which broker: classic.")] = "classic",
@@ -151,6 +159,24 @@ def forward(
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
     found = workers.make_forward_worker(queue, url, concurrency)
     sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+
+
+@app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")
+def top(
+    url: Annotated[str, typer.Option(help="The bridge.")] = "http://127.0.0.1:8080",
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with the admin key; else MQBRIDGE_ADMIN_KEY.", dir_okay=False, show_default=False),
+    ] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3_600)] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, then stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the bridge says, a line of JSON a look.")] = False,
+) -> None:
+    """Show what a bridge holds, and who works for it."""
+    from mqbridge.commands.top import watch
+    from mqbridge.environment import admin_key
+
+    sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
 
 
 @app.command(epilog="Example: mqbridge demo --once")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LOGIN = "MQBRIDGE_BROKER__LOGIN"
 PASSCODE = "MQBRIDGE_BROKER__PASSCODE"
+ADMIN_KEY = "MQBRIDGE_ADMIN_KEY"
 
 
 def environment() -> Mapping[str, str]:
@@ -30,6 +31,21 @@ def credentials(login: str | None, passcode_file: Path | None) -> Credentials:
     return Credentials(login or os.environ.get(LOGIN), passcode)
 
 
+def admin_key(file: Path | None) -> str:
+    """Return a bridge's admin key, from a file or else the environment.
+
+    Raises :class:`CommandError` if there is none, or naming a file that cannot be read.
+    """
+    key = read_secret(file) if file else os.environ.get(ADMIN_KEY)
+    if not key:
+        raise CommandError(
+            f"the bridge shows this to its operator only: set {ADMIN_KEY}, or --admin-key-file; "
+            "a bridge without [admin] key_sha256 prints one when it starts",
+            2,
+        )
+    return key
+
+
 def read_secret(path: Path) -> str:
     """Return a file's text without the line end. Raises :class:`CommandError`."""
     try:
@@ -37,7 +53,7 @@ def read_secret(path: Path) -> str:
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}", 2) from error
     if not secret:
-        raise CommandError(f"{path} is empty; it should hold the passcode", 2)
+        raise CommandError(f"{path} is empty; it should hold the secret", 2)
     return secret
 
 

@@ -1,5 +1,6 @@
 """What differs between brokers, one small profile each. Nowhere else does a broker's name appear in an ``if``."""
 
+from activemq.brokers.attendance import Attendance
 from activemq.brokers.classic import CLASSIC
 from activemq.brokers.profile import Profile
 from activemq.errors import ConnectFailedError
@@ -25,4 +26,4 @@ def profile_for(kind: str, server: str) -> Profile:
         raise ConnectFailedError(f"no profile for {kind} in this version; it knows: {known}") from None
 
 
-__all__ = ["PROFILES", "Profile", "profile_for"]
+__all__ = ["PROFILES", "Attendance", "Profile", "profile_for"]

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from activemq.brokers.attendance import Attendance
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from activemq.frames import Frame
+
+_ADVISORIES: Final = "ActiveMQ.Advisory.Consumer."
+_COMMA: Final = "&sbquo;"  # how the name of an advisory topic writes the comma of a composite destination
+# A header line is at most 10 KiB [6.3.1]; a queue's name is at most 128 characters.
+_QUEUES_AT_ONCE: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,9 @@ class Classic:
 
     def queue(self, name: str) -> str:
         return f"/queue/{name}"
+
+    def topic(self, name: str) -> str:
+        return f"/topic/{name}"
 
     def consume(self, name: str, prefetch: int = 1) -> Mapping[str, str]:
         # The default prefetch of 1000 gives the first worker everything; 0 never delivers to STOMP.
@@ -35,11 +47,44 @@ class Classic:
     def durable_reply_to(self, name: str) -> str:
         return self.queue(name)
 
-    def topic(self, name: str) -> str:
-        return f"/topic/{name}"
-
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:  # noqa: ARG002 - other brokers want the TTL
         return "expires", str(deadline_ms)
+
+    def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:
+        # Consumer advisories: a new subscriber has one for each consumer that is there, and nothing for none. One
+        # subscription to all of them, with a selector so that the broker sends only ours: it goes through all its
+        # consumers for each subscription. The topics of `a.>` and `a,b` are not those of the queues they read [6.3.1].
+        # `transformation:none`, or their bodies need XStream at the broker, and without it they do not come at all.
+        chunks = [queues[at : at + _QUEUES_AT_ONCE] for at in range(0, len(queues), _QUEUES_AT_ONCE)]
+        return [
+            {
+                "destination": self.topic(f"{_ADVISORIES}>"),
+                "ack": "auto",
+                "transformation": "none",
+                "selector": _selector(chunk, None if at else beacon),
+            }
+            for at, chunk in enumerate(chunks)
+        ]
+
+    def attendance(self, frame: Frame) -> Attendance | None:
+        kind, _, names = (frame.get("destination") or "").removeprefix(f"/topic/{_ADVISORIES}").partition(".")
+        listeners = frame.get("consumerCount") or ""
+        if kind not in ("Queue", "Topic") or not (listeners.isascii() and listeners.isdigit()):
+            return None
+        parts = (name.rpartition("://")[2] for name in names.split(_COMMA))
+        return Attendance(tuple(parts), int(listeners), kind == "Topic")
+
+
+def _selector(queues: Sequence[str], beacon: str | None) -> str:
+    """Return what lets these queues' advisories through; with ``beacon`` also its own, and those of patterns."""
+    topics = [f"Queue.{queue}" for queue in queues]
+    if beacon is not None:
+        topics.append(f"Topic.{beacon}")
+    names = ",".join(f"'topic://{_ADVISORIES}{topic}'" for topic in topics)
+    selector = f"JMSDestination IN ({names})"
+    if beacon is not None:
+        selector += "".join(f" OR JMSDestination LIKE '%.Queue.%{part}%'" for part in (">", "*", _COMMA))
+    return selector
 
 
 CLASSIC: Final = Classic()

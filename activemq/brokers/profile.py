@@ -6,7 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from activemq.brokers.attendance import Attendance
+    from activemq.frames import Frame
 
 # What every kind of broker takes as one plain queue. Classic still reads `a,b` as two destinations, `>` and `*` as
 # wildcards and `?` as options [6.3.1], so a name with any of these must never reach it.
@@ -27,6 +30,10 @@ class Profile(Protocol):
 
     def queue(self, name: str) -> str:
         """Return the destination of a queue, for SEND and SUBSCRIBE."""
+        ...
+
+    def topic(self, name: str) -> str:
+        """Return the destination of a topic, for SEND and SUBSCRIBE."""
         ...
 
     def consume(self, name: str, prefetch: int = 1) -> Mapping[str, str]:
@@ -51,13 +58,22 @@ class Profile(Protocol):
         """Return the ``reply-to`` header that leads to the durable queue ``name``, for STOMP and JMS workers alike."""
         ...
 
-    def topic(self, name: str) -> str:
-        """Return the destination of a topic, for SEND and SUBSCRIBE."""
-        ...
-
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:
         """Return the header that makes the broker forget a message at its deadline.
 
         ``deadline_ms``: epoch ms in the broker's time; ``budget_ms``: the time left, in ms.
         """
+        ...
+
+    def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:
+        """Return the SUBSCRIBE headers of what tells who listens on ``queues``, and on the topic ``beacon``.
+
+        Whoever subscribes is told of all that listen at that moment, and then of each who comes or goes, by messages
+        that :meth:`attendance` reads. A worker's join is told before its SUBSCRIBE is confirmed. Nothing is told of a
+        queue on which nobody listens. No headers at all: this kind of broker does not tell.
+        """
+        ...
+
+    def attendance(self, frame: Frame) -> Attendance | None:
+        """Read a message of :meth:`roll_call`; None if it is nothing of that sort."""
         ...

@@ -25,8 +25,9 @@ class FakeBroker:
             client = Client([Server.parse(broker.url)])
 
     It does what Classic 6.3.1 does with queues (by priority, then in order), topics, temporary queues, prefetch,
-    acknowledgement, redelivery, receipts, expiry, transactions and refusals. It has no wildcards, selectors, durable
-    topics or virtual hosts, and every login may do everything but what :meth:`refuse` forbids.
+    acknowledgement, redelivery, receipts, expiry, transactions and refusals. It tells who listens, to subscribers of
+    the topic ``ActiveMQ.Advisory.Consumer.>``. It has no other wildcards, no selectors (what one would leave out comes
+    too), durable topics or virtual hosts, and every login may do everything but what :meth:`refuse` forbids.
 
     :param login: who may connect; None: everybody
     :param passcode: the login's passcode

@@ -32,6 +32,8 @@ class Destination:
 
 
 DEAD_LETTERS: Final = Destination("queue", "ActiveMQ.DLQ")
+_ADVISORIES: Final = "ActiveMQ.Advisory.Consumer."
+ALL_ADVISORIES: Final = Destination("topic", f"{_ADVISORIES}>")
 
 
 @dataclass(eq=False, slots=True)
@@ -156,14 +158,21 @@ class Store:
             self.send(message)
 
     def subscribe(self, consumer: Consumer) -> None:
-        """Add a consumer."""
+        """Add a consumer, and tell those who listen to the advisories; one of these is told of all that are there."""
         self._consumers(consumer.destination).append(consumer)
+        if consumer.destination == ALL_ADVISORIES:
+            for destination, consumers in self._all_consumers():
+                for _ in consumers:
+                    self._advise(destination, consumers, [consumer])
+        else:
+            self._advise_all(consumer.destination)
 
     def unsubscribe(self, consumer: Consumer) -> None:
         """Remove a consumer; what it has not acknowledged goes back, marked as redelivered."""
         consumers = self._consumers(consumer.destination)
         if consumer in consumers:
             consumers.remove(consumer)
+            self._advise_all(consumer.destination)
         returned, consumer.unacked = consumer.unacked, []
         for message in returned:
             message.redelivered = True
@@ -193,6 +202,22 @@ class Store:
         for destination, queue in self._queues.items():
             if destination.kind == "queue":
                 yield from queue.waiting
+
+    def _all_consumers(self) -> Iterator[tuple[Destination, list[Consumer]]]:
+        yield from ((destination, queue.consumers) for destination, queue in self._queues.items())
+        yield from ((topic, consumers) for topic, consumers in self._topics.items() if topic != ALL_ADVISORIES)
+
+    def _advise_all(self, destination: Destination) -> None:
+        if destination != ALL_ADVISORIES:
+            self._advise(destination, self._consumers(destination), self._topics.get(ALL_ADVISORIES, []))
+
+    @staticmethod
+    def _advise(destination: Destination, consumers: list[Consumer], told: list[Consumer]) -> None:
+        kind = "Topic" if destination.kind == "topic" else "Queue"
+        topic = Destination("topic", f"{_ADVISORIES}{kind}.{destination.name}")
+        for one in tuple(told):
+            properties = {"consumerCount": str(len(consumers))}
+            one.take(Message("ID:fake-advisory", 0, topic, properties, b"", text=True, priority=0, type="Advisory"))
 
     def _consumers(self, destination: Destination) -> list[Consumer]:
         if destination.kind == "topic":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from activemq.frames import encode
-from activemq.testing.store import Destination, Kind, Message, RefusedError
+from activemq.testing.store import ALL_ADVISORIES, Destination, Kind, Message, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,11 +33,12 @@ def destination_of(name: str) -> Destination:
     kind, rest = _PREFIXES.get(prefix, "queue"), name.removeprefix(prefix)
     if not rest:
         raise ValueError("a destination without a name")
-    if rest.startswith("/") or set(rest) & set(",>*?"):
+    destination = Destination(kind, rest)
+    if destination != ALL_ADVISORIES and (rest.startswith("/") or set(rest) & set(",>*?")):
         raise RefusedError(
             f"{name}: this broker knows queues, topics and temp-queues, none composite or with wildcards"
         )
-    return Destination(kind, rest)
+    return destination
 
 
 def name_of(destination: Destination) -> str:

@@ -13,6 +13,7 @@ from bench.children import loops
 from bench.children.channel import Channel
 
 AT_ONCE = 200  # connections being opened
+_LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _PROBLEM = re.compile(rb'"/problems/([a-z-]+)"')
 
 
@@ -24,7 +25,7 @@ class Caller(asyncio.Protocol):
         self._received = b""
         self._transport: asyncio.Transport | None = None
         self.answered = 0.0
-        self.any_answer = asyncio.Event()
+        self.whole = asyncio.Event()
 
     @property
     def answer(self) -> str:
@@ -38,8 +39,11 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        self.answered = monotonic()
-        self.any_answer.set()
+        head, blank, body = self._received.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if blank and len(body) >= (int(length[1]) if length else 0):
+            self.answered = monotonic()
+            self.whole.set()
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -80,7 +84,7 @@ class Crowd:
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 for caller in self._callers:
-                    await caller.any_answer.wait()
+                    await caller.whole.wait()
         return {
             "answers": Counter(caller.answer for caller in self._callers),
             "last": max(caller.answered for caller in self._callers),

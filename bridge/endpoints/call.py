@@ -17,10 +17,12 @@ from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedErr
 from bridge import translate
 from bridge.asgi import respond
 from bridge.endpoints.job_call import JobCall
-from bridge.endpoints.outcomes import WITHDRAWN, problem_of
+from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
+from bridge.endpoints.reading import CallerGoneError, Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
+from bridge.schema import BodyChecks
 
 if TYPE_CHECKING:
     from bridge.admission import Admission
@@ -29,18 +31,15 @@ if TYPE_CHECKING:
     from bridge.exchange import Exchange, Held, Refused
     from bridge.jobs.service import JobService
     from bridge.link import Link
+    from bridge.lookout import Lookout
     from bridge.routing import Router, ServedRoute
-    from bridge.translate import Answer, Head
+    from bridge.translate import Answer, Head, Preferences
 
 log = logging.getLogger(__name__)
 
 # An unread body up to this size is cheaper to read to its end than a new connection is to make.
 READ_TO_THE_END: Final = 64 * 1024  # bytes
 DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot be closed alone
-
-
-class CallerGoneError(Exception):
-    """The caller left before the message was sent: there is nobody to answer and nothing to undo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,7 @@ class CallEndpoint:
         exchange: Exchange[Frame],
         admission: Admission,
         link: Link,
+        lookout: Lookout,
         jobs: JobService,
     ) -> None:
         self.rules = rules
@@ -71,6 +71,8 @@ class CallEndpoint:
         self.exchange = exchange
         self.admission = admission
         self.link = link
+        self.bodies = BodyChecks(exchange.wheel)
+        self.lookout = lookout
         self.jobs = jobs
         self.loop = asyncio.get_running_loop()
 
@@ -97,6 +99,7 @@ class Call:
         "answering",
         "correlation_id",
         "endpoint",
+        "first_worker",
         "head",
         "receive",
         "scope",
@@ -120,6 +123,7 @@ class Call:
         self.unread = False  # part of the body may still be on its way
         self.answering = False
         self.watcher: asyncio.Task[None] | None = None
+        self.first_worker: asyncio.Task[None] | None = None
         self.stream: Stream | None = None
 
     async def run(self) -> None:
@@ -138,9 +142,12 @@ class Call:
                 self.endpoint.link.withdraw(held)
                 raise
             finally:
-                self._close(held)
+                self._close(held, route)
             if outcome in WITHDRAWN:
                 self.endpoint.link.withdraw(held)
+            elif isinstance(outcome, Frame):
+                route.counts.answered += 1
+                route.queue.pace.note()
             if self.stream is None:
                 answer = self._read(outcome, route, held)
                 if answer is not None:
@@ -175,7 +182,7 @@ class Call:
         properties = translate.properties_of(head, target, method, parameters)
         properties += translate.trace_of(head, endpoint.exchange.new_id())
         if head.content_length is not None and head.content_length > route.settings.max_body:
-            raise _too_large(route.settings.max_body)
+            raise too_large(route.settings.max_body)
         translate.check_media_type(head, route)
         translate.check_idempotency_key(head, route)
         return route, properties
@@ -184,30 +191,35 @@ class Call:
         """Read the body and send the request message; return the call as the exchange holds it, or as a job."""
         endpoint, head, settings = self.endpoint, self.head, route.settings
         assert head is not None  # noqa: S101 - _examine has read it
-        reading = _Reading(self, settings.max_body)
+        reading = Reading(self, settings.max_body)
         try:
             body = await reading.whole()
             preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
+            deadline = self.started + self._time_for(preferences, settings.timeout)
+            if settings.schema_ is not None:
+                seconds = deadline - endpoint.loop.time()
+                await endpoint.bodies.check(settings.schema_, self.scope["method"], body, seconds)
             if translate.is_job(head, route, preferences):
                 job = JobCall(self, endpoint.jobs, route, preferences)
                 await job.submit(properties, body)
                 return job
-            timeout = settings.timeout
-            if preferences.wait is not None:
-                self.wait = preferences.wait
-                timeout = min(timeout, float(preferences.wait))
-            now = endpoint.loop.time()
-            deadline = self.started + timeout
-            if now >= deadline:
-                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
+            queue = route.queue
+            waits = queue.listeners == 0 and await self._finds_nobody(route)
+            if queue.unanswered >= settings.max_backlog:
+                raise queue_full(route, f"{queue.unanswered} calls wait for an answer, the route's limit")
+            now = endpoint.loop.time()
+            if now >= deadline:
+                raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self.watch
             )
             self.stream = stream_for(head, route, held) if settings.stream else None
             if self.stream is not None:
                 held.on_notice = self.stream.on_notice
+            queue.unanswered += 1
+            route.counts.since[self.correlation_id] = self.started
             try:
                 endpoint.link.publish(
                     route,
@@ -220,11 +232,19 @@ class Call:
                     in_parts=self.stream is not None,
                 )
             except BaseException as error:
-                self._close(held)
+                self._close(held, route)
                 raise _not_sent(error) from error
+            if waits:
+                self.first_worker = endpoint.loop.create_task(self._wait_for_first_worker(held, route))
             return held
         finally:
             reading.release()
+
+    def _time_for(self, preferences: Preferences, timeout: float) -> float:
+        if preferences.wait is None:
+            return timeout
+        self.wait = preferences.wait
+        return min(timeout, float(preferences.wait))
 
     def watch(self, held: Held[Any]) -> None:
         """Begin to look out for the caller's leaving: the exchange asks for it when the call is some time old."""
@@ -235,11 +255,29 @@ class Call:
             pass
         held.end(End.CALLER_GONE)
 
-    def _close(self, held: Held[Frame]) -> None:
+    async def _finds_nobody(self, route: ServedRoute) -> bool:
+        """Say whether nobody listens, and the call may wait for the first who does. Raises ``no-worker``."""
+        nobody = await self.endpoint.lookout.nobody(route.queue)
+        if nobody and not route.settings.worker_wait:
+            raise no_worker(route)
+        return nobody
+
+    async def _wait_for_first_worker(self, held: Held[Frame], route: ServedRoute) -> None:
+        """End a call that nobody has come for in time. Once there was a worker it has its time like any other."""
+        lookout = self.endpoint.lookout
+        came = await lookout.first_worker(route.queue, route.settings.worker_wait)
+        if not came and not held.attempt and await lookout.nobody(route.queue):
+            held.end(End.NO_WORKER)
+
+    def _close(self, held: Held[Frame], route: ServedRoute) -> None:
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
+        route.queue.unanswered -= 1
+        del route.counts.since[self.correlation_id]
         if self.watcher is not None:
             self.watcher.cancel()
+        if self.first_worker is not None:
+            self.first_worker.cancel()
 
     # -- after it
 
@@ -345,72 +383,11 @@ class Call:
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
 
 
-class _Reading:
-    """The reading of a body: bounded in size, time and the memory of all bodies together."""
-
-    __slots__ = ("_call", "_limit", "_reserved")
-
-    def __init__(self, call: Call, limit: int) -> None:
-        self._call = call
-        self._limit = limit
-        self._reserved = 0
-
-    def release(self) -> None:
-        self._call.endpoint.admission.release(self._reserved)
-
-    async def whole(self) -> bytes:
-        call = self._call
-        if not call.unread:
-            return b""
-        endpoint = call.endpoint
-        if call.head is not None and call.head.content_length is not None:
-            self._reserve(call.head.content_length)
-        try:
-            with endpoint.exchange.wheel.timeout(endpoint.rules.body_timeout):
-                body = await self._read()
-        except TimeoutError:
-            limit = endpoint.rules.body_timeout
-            raise Problem("body-timeout", f"the body was not whole within {limit:g} s") from None
-        call.unread = False
-        return body
-
-    async def _read(self) -> bytes:
-        body, more = await self._receive(0)
-        if not more:
-            return body
-        chunks, size = [body], len(body)
-        while more:
-            body, more = await self._receive(size)
-            chunks.append(body)
-            size += len(body)
-        return b"".join(chunks)
-
-    async def _receive(self, size: int) -> tuple[bytes, bool]:
-        message = await self._call.receive()
-        if message["type"] == "http.disconnect":
-            raise CallerGoneError
-        body: bytes = message.get("body", b"")
-        size += len(body)
-        if size > self._limit:
-            raise _too_large(self._limit)
-        if size > self._reserved:
-            self._reserve(size - self._reserved)
-        return body, bool(message.get("more_body", False))
-
-    def _reserve(self, size: int) -> None:
-        self._call.endpoint.admission.reserve(size)
-        self._reserved += size
-
-
 def _has_body(head: Head, scope: Scope) -> bool:
     """Say whether a body may come. HTTP/2 needs neither header for one (RFC 9113, 8.1.1)."""
     if head.content_length is not None:
         return head.content_length > 0
     return head.chunked or scope.get("http_version") == "2"
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem("body-too-large", f"the body is over {limit} bytes", extra={"limit_bytes": limit})
 
 
 def _not_sent(error: BaseException) -> BaseException:

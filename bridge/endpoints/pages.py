@@ -10,15 +10,17 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bridge.problems import CONTENT_TYPE, TABLE, Problem
-from bridge.translate import check_open_bridge, read_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
-PREFIXES = ("/-/", "/problems/")
+    from bridge.endpoints.gate import Gate
+
+PREFIXES = ("/-/", "/problems/")  # and published.PATHS
 _NO_STORE = {"cache-control": "no-store"}
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -38,28 +40,36 @@ _RAN = {
 }
 
 
-def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded: bool, public_url: str) -> Starlette:
+def make_pages(
+    new_id: Callable[[], str],
+    ready: Callable[[], bool],
+    status: Callable[[], dict[str, Any]],
+    gate: Gate,
+    public_url: str,
+    others: Iterable[Route] = (),
+) -> Starlette:
     """Return their application.
 
-    ``new_id`` makes correlation ids, ``ready`` says if calls can be served; ``guarded``: only this machine may look,
-    as only it may call (docs/http.md).
+    ``new_id`` makes correlation ids, ``ready`` says if calls can be served, ``status`` what the bridge does, for whom
+    ``gate`` takes for the operator; ``others`` are pages from elsewhere, which raise :class:`Problem` as these do.
     """
 
-    def check(request: Request) -> None:
-        if guarded:
-            check_open_bridge(read_head(request.headers.raw, {}))
-
     async def live(request: Request) -> Response:
-        check(request)
+        gate.check(request)
         return JSONResponse({"live": True}, headers=_NO_STORE)
 
     async def readiness(request: Request) -> Response:
-        check(request)
+        gate.check(request)
         is_ready = ready()
-        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503, headers=_NO_STORE)
+        details = status() if gate.is_admin(request) else {}
+        return JSONResponse(details | {"ready": is_ready}, 200 if is_ready else 503, headers=_NO_STORE)
+
+    async def status_page(request: Request) -> Response:
+        gate.check_admin(request)
+        return JSONResponse(status(), headers=_NO_STORE)
 
     async def problem_page(request: Request) -> Response:
-        check(request)
+        gate.check(request)
         name = request.path_params["name"]
         row = TABLE.get(name)
         if row is None:
@@ -81,7 +91,9 @@ def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded:
         routes=[
             Route("/-/live", live, methods=["GET"]),
             Route("/-/ready", readiness, methods=["GET"]),
+            Route("/-/api/status", status_page, methods=["GET"]),
             Route("/problems/{name}", problem_page, methods=["GET"]),
+            *others,
         ],
         exception_handlers={404: refused, 405: refused, Problem: refused},
     )
@@ -90,7 +102,7 @@ def make_pages(new_id: Callable[[], str], ready: Callable[[], bool], *, guarded:
 def _problem_of(error: Exception | HTTPException) -> Problem:
     if getattr(error, "status_code", 404) == 405:
         headers = getattr(error, "headers", None) or {}
-        allow = headers.get("Allow", "GET")
+        allow = ", ".join(sorted(headers.get("Allow", "GET").split(", ")))  # Starlette has them in a set
         return Problem("method-not-allowed", f"this page takes {allow}", headers=((b"allow", allow.encode()),))
     return Problem("no-route", "the bridge has no such page")
 

@@ -2,7 +2,7 @@
 
 from .addresses import BrokerUrl
 from .faults import Fault, SettingsError
-from .loading import load, parse
+from .loading import faults_together, load, parse
 from .models import Admin, Broker, Caller, Cors, Jwt, Route, Server, Settings, Store
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Store",
+    "faults_together",
     "load",
     "parse",
 ]

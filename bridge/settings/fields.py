@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SecretStr, ValidationInfo
 
 from activemq.brokers.profile import QUEUE_NAME
+from bridge.schema import BodySchema
 
 from .addresses import BrokerUrl, check_bind, check_origin, check_public_url, parse_broker_url
 from .faults import show
@@ -104,6 +105,21 @@ def _file(value: object, info: ValidationInfo) -> Path | None:
     return info.context.base / value if isinstance(info.context, Reading) else Path(value)
 
 
+def _schema(value: object, info: ValidationInfo) -> BodySchema | None:
+    """Read the JSON Schema in a file; in code, one that is made already will do as well."""
+    if isinstance(value, BodySchema):
+        return value
+    path = _file(value, info)
+    if path is None:
+        return None
+    try:
+        return BodySchema.parse(path.read_bytes(), path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+
+
 def _methods(value: object) -> frozenset[str]:
     methods = _array(value)
     if not isinstance(methods, tuple) or not methods:
@@ -190,6 +206,7 @@ Size = Annotated[int, BeforeValidator(_size)]
 Count = Annotated[int, Field(ge=1)]
 Priority = Annotated[int, Field(ge=0, le=9)]
 File = Annotated[Path | None, BeforeValidator(_file)]
+Schema = Annotated[InstanceOf[BodySchema] | None, BeforeValidator(_schema)]
 Name = Annotated[
     str,
     AfterValidator(_matching(_NAME, "1 to 64 letters, digits and . _ -, with a letter or digit first")),

@@ -19,6 +19,7 @@ from .models import STORE_URL, Document, Settings
 from .secrets import read_secret
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_LINES: Mapping[Location, int] = MappingProxyType({})
 _PASSCODE_IN_FILE = (
     "must not stand in this file: put it into a file of its own and name that in "
     "broker.passcode_file, or set MQBRIDGE_BROKER__PASSCODE in the environment"
@@ -84,6 +85,11 @@ def parse(
         raise SettingsError(tuple(sorted(faults, key=_by_line)), source)
     tables = {name: getattr(checked, name) for name in Document.model_fields}
     return Settings(**tables, notes=(*overrides.notes, *_notes(checked)))
+
+
+def faults_together(document: Document, source: str) -> tuple[Fault, ...]:
+    """Say in what sound values contradict each other; ``source`` is where they are from, for the messages."""
+    return tuple(_Report(source, _NO_LINES).faults(cross_checks(document, _Soundness(()))))
 
 
 def _read_toml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, int]]:

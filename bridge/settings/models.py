@@ -32,6 +32,7 @@ from .fields import (
     PublicUrl,
     Queue,
     Rate,
+    Schema,
     Secret,
     Size,
     StoreUrl,
@@ -161,7 +162,7 @@ class Route(Section):
     max_reply: Size = 3 * MIB
     max_held: Count = 1_000
     accepts: Annotated[tuple[MediaType, ...], AsArray] = ()
-    schema_: Annotated[str, Field(alias="schema")] = ""
+    schema_: Annotated[Schema, Field(alias="schema")] = None
     stream: Stream = False
     priority_ceiling: Priority = 9
     message: Literal["auto", "text", "bytes"] = "auto"

@@ -1,26 +1,21 @@
 """What this version reads but does not act upon yet.
 
-Refused where ignoring it would be a lie (a caller that is not authenticated, a body that is not
-validated); a note where it only does nothing. A part that gets built loses its lines here.
+Refused where ignoring it would be a lie (a caller that is not authenticated); a note where it only
+does nothing. A part that gets built loses its lines here.
 """
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from .faults import Finding, Location
-from .models import Document, Route, Section
+from .models import Document, Section
 
 _REASON = "not built in this version: "
 
-_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({"admin": ("key_sha256",), "cors": ("origins",)})
+_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({"cors": ("origins",)})
 _NOTHING = "does nothing in this version"
 # What each comes to, and the values that this version does fulfil besides the default.
-_ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType(
-    {
-        "worker_wait": (_NOTHING, ()),
-        "max_backlog": (_NOTHING, ()),
-    }
-)
+_ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType({})
 
 
 def refusals(document: Document) -> Iterator[Finding]:
@@ -32,9 +27,6 @@ def refusals(document: Document) -> Iterator[Finding]:
         asked.append((("jwt",), "authentication by JWT"))
     if document.server.client_ca is not None:
         asked.append((("server", "client_ca"), "authentication by client certificate"))
-    for index, route in enumerate(document.routes):
-        if route.schema_:
-            asked.append((("route", index, "schema"), "bodies checked by a JSON Schema"))
     for at, what in asked:
         yield Finding(at, _REASON + what)
 
@@ -46,11 +38,6 @@ def notes(document: Document) -> Iterator[str]:
         for key in keys:
             if _is_changed(section, key):
                 yield f"{table}.{key} {_NOTHING}"
-    for route in document.routes:
-        for name, (effect, fulfilled) in _ROUTE_KEYS.items():
-            if _is_changed(route, name) and getattr(route, name) not in fulfilled:
-                key = Route.model_fields[name].alias or name
-                yield f'route "{route.name}": {key} {effect}'
     if document.broker.kind in {"artemis", "rabbitmq"}:
         yield (f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only')
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import secrets
 from typing import TYPE_CHECKING
 
 from bridge.jobs.store import StoreRefusedError
 from bridge.server import BindError, run
-from bridge.settings import Settings, SettingsError, load
+from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.console import CommandError, say
 from mqbridge.environment import environment
 
@@ -19,16 +21,36 @@ log = logging.getLogger(__name__)
 
 def serve(config: Path) -> int:
     """Run until a signal; return the exit code."""
-    settings = read_settings(config)
+    settings = with_admin_key(read_settings(config))
     for note in settings.notes:
         log.warning("%s", note)
     try:
-        cut = run(settings, lambda addresses: say(f"ready on {' '.join(addresses)}"))
+        cut = run(
+            settings,
+            lambda addresses: say(f"ready on {' '.join(addresses)}"),
+            load=lambda: _again(config, settings.admin),
+        )
     except BindError as error:
         raise CommandError(str(error)) from error
     except StoreRefusedError as error:
         raise CommandError(f"the store is refused: {error}", 2) from error
     return 1 if cut else 0
+
+
+def with_admin_key(settings: Settings) -> Settings:
+    """Give a bridge without any authentication an admin key for as long as it runs, and print it once."""
+    if settings.admin.key_sha256 or settings.callers or settings.jwt is not None:
+        return settings
+    key = secrets.token_urlsafe(32)
+    say(f"admin key {key}")
+    admin = Admin(key_sha256=hashlib.sha256(key.encode()).hexdigest())
+    return settings.model_copy(update={"admin": admin})
+
+
+def _again(config: Path, admin: Admin) -> Settings:
+    """Read the settings anew; the key that was made at the start stays."""
+    settings = load(config, environment())
+    return settings if settings.admin.key_sha256 else settings.model_copy(update={"admin": admin})
 
 
 def read_settings(config: Path) -> Settings:

@@ -46,6 +46,24 @@ class FakeLink:
         self.exchange.reply(held.correlation_id, Frame.of("MESSAGE", headers, body))
 
 
+class FakeLookout:
+    """Says what a test wants said about who listens."""
+
+    def __init__(self):
+        self.is_nobody = True
+        self.comes = False
+        self.asked = 0
+
+    async def nobody(self, queue):
+        self.asked += 1
+        await asyncio.sleep(0)
+        return self.is_nobody
+
+    async def first_worker(self, queue, timeout):
+        await asyncio.sleep(timeout)
+        return self.comes
+
+
 class Bench:
     """An endpoint with everything around it in memory."""
 
@@ -59,13 +77,16 @@ class Bench:
         quick = ServedRoute(Route(name="quick", path="/quick", queue="r", timeout=0.05))
         tells = ServedRoute(Route(name="tells", path="/tells", queue="r", started="always"))
         rules = Rules(**{"body_timeout": 5.0, "publish_timeout": 5.0, "public_url": "", "guarded": True, **rules})
-        self.app = CallEndpoint(
-            rules, Router([self.route, quick, tells]), self.exchange, self.admission, self.link, None
-        )
+        self.waits = ServedRoute(Route(name="waits", path="/waits", queue="r", worker_wait=0.05), self.route.queue)
+        self.route.queue.put(1)
+        self.lookout = FakeLookout()
+        router = Router([self.route, quick, tells, self.waits])
+        self.app = CallEndpoint(rules, router, self.exchange, self.admission, self.link, self.lookout, None)
 
     def is_clean(self):
         state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]
-        return [*state, self.route.held, len(self.link.waiting)] == [0] * 6
+        queues = [self.route.queue.unanswered, len(self.route.counts.since), len(self.waits.counts.since)]
+        return [*state, *queues, self.route.counts.held, len(self.link.waiting)] == [0] * 9
 
 
 def scope(path="/r", *headers, length=None, version="1.1"):

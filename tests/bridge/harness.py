@@ -20,7 +20,7 @@ from bridge.settings import Server as ServerSettings
 from tests.bridge.callers import PATIENCE, Response, call, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from activemq import Frame
 
@@ -88,6 +88,8 @@ class Running:
             "holders": len(bridge.jobs.holders),
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
+            "unanswered": sum(queue.unanswered for queue in bridge.presence.queues.values()),
+            "since": sum(len(route.counts.since) for route in bridge.router.routes),
             "calls": sum(any(name in repr(task) for name in _OF_CALLS) for task in asyncio.all_tasks()),
         }
 
@@ -100,7 +102,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings, implementation: str, *, connected: bool = True) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings,
+    implementation: str,
+    *,
+    connected: bool = True,
+    load: Callable[[], Settings] | None = None,
+) -> AsyncIterator[Running]:
     """Serve until the end of the context, then drain."""
     made: list[Bridge] = []
     scratch = tempfile.TemporaryDirectory()
@@ -108,8 +116,8 @@ async def running(settings: Settings, implementation: str, *, connected: bool = 
         settings = settings.model_copy(update={"store": Store(url=sqlite(scratch.name))})
 
     class Seen(Bridge):
-        def __init__(self, settings: Settings) -> None:
-            super().__init__(settings)
+        def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
+            super().__init__(settings, load)
             made.append(self)
 
     thresholds = gc.get_threshold()
@@ -117,12 +125,15 @@ async def running(settings: Settings, implementation: str, *, connected: bool = 
     ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     ports: list[int] = []
     with patch("bridge.server.Bridge", Seen), patch("bridge.server.listen", _listen_and_tell(ports)):
-        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop))
+        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop, load))
         await until(lambda: ports or served.done(), "listening")
     try:
         if connected:
             await asyncio.wait([ready, served], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             assert ready.done(), "the bridge did not get ready"
+            # So that a call without a worker is always refused, and not only when the bridge was quick to know.
+            bridge = made[0]
+            await until(lambda: bridge.presence.known or not bridge.presence.queues, "who listens is known")
         yield Running(made[0], ports[0], stop, served)
     finally:
         stop.set()

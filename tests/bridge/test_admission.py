@@ -19,7 +19,9 @@ def a_route(max_held=10):
 def refusal(action, *arguments):
     with pytest.raises(Problem) as caught:
         action(*arguments)
-    assert dict(caught.value.headers) == {b"retry-after": b"1"}
+    ((name, seconds),) = caught.value.headers
+    assert name == b"retry-after"
+    assert 1 <= int(seconds) <= 60
     return caught.value.name
 
 
@@ -32,7 +34,7 @@ def test_a_route_takes_its_limit_and_no_more(limit):
     admission.enter(other)
     admission.leave(route)
     admission.enter(route)
-    assert (admission.held, route.held, other.held) == (limit + 1, limit, 1)
+    assert (admission.held, route.counts.held, other.counts.held) == (limit + 1, limit, 1)
 
 
 def test_the_bridge_takes_its_limit_over_all_routes():
@@ -40,7 +42,7 @@ def test_the_bridge_takes_its_limit_over_all_routes():
     admission.enter(first)
     admission.enter(second)
     assert refusal(admission.enter, first) == "bridge-full"
-    assert (admission.held, first.held, second.held) == (2, 1, 1)
+    assert (admission.held, first.counts.held, second.counts.held) == (2, 1, 1)
     admission.leave(second)
     admission.enter(first)
 

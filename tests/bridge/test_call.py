@@ -8,8 +8,10 @@ import pytest
 
 from activemq import Frame
 from activemq.errors import BufferFullError, NotConnectedError, ServerError
+from bridge.backlog import Pace
 from bridge.endpoints.call import DISCARD_AT_MOST, READ_TO_THE_END
 from bridge.exchange import End, Refused
+from bridge.presence import UNKNOWN
 from tests.bridge.call_bench import Bench, Conversation, scope, serve
 from tests.bridge.callers import until
 
@@ -153,6 +155,7 @@ ENDS = {
     End.DEADLINE: (504, "deadline", "maybe", True),
     End.BROKER_LOST: (502, "broker-lost", "maybe", False),
     End.UNCONFIRMED: (503, "broker-unavailable", "maybe", True),
+    End.NO_WORKER: (503, "no-worker", "maybe", True),
 }
 
 
@@ -327,3 +330,147 @@ async def test_memory_is_counted_while_a_reply_is_sent(bench):
     task.cancel()
     await asyncio.wait([task])
     assert bench.admission.memory == 0
+
+
+# -- who listens, and how much waits
+
+
+async def test_while_somebody_listens_nobody_asks(bench):
+    bench.link.on_publish = bench.link.reply
+    assert (await serve(bench, Conversation())).status == 200
+    assert bench.lookout.asked == 0
+
+
+async def test_while_nobody_knows_who_listens_nobody_asks_and_no_call_is_refused(bench):
+    bench.route.queue.put(UNKNOWN)
+    bench.link.on_publish = bench.link.reply
+    assert (await serve(bench, Conversation())).status == 200
+    assert bench.lookout.asked == 0
+
+
+async def test_a_zero_that_is_sure_is_a_503_and_nothing_is_sent(bench):
+    bench.route.queue.put(0)
+    conversation = await serve(bench, Conversation())
+    problem = conversation.problem
+    assert (conversation.status, problem["type"], problem["ran"]) == (503, "/problems/no-worker", "no")
+    assert bench.link.published == []
+
+
+async def test_a_zero_that_is_not_sure_refuses_nobody(bench):
+    bench.route.queue.put(0)
+    bench.lookout.is_nobody = False
+    bench.link.on_publish = bench.link.reply
+    assert (await serve(bench, Conversation())).status == 200
+    assert bench.lookout.asked == 1
+
+
+async def test_a_broker_lost_while_it_is_asked_is_broker_unavailable(bench):
+    bench.route.queue.put(0)
+    bench.lookout.is_nobody = False
+    bench.link.error = NotConnectedError("gone")
+    assert (await serve(bench, Conversation())).problem["type"] == "/problems/broker-unavailable"
+
+
+async def test_cancelled_while_the_broker_is_asked_nothing_is_left(bench):
+    bench.route.queue.put(0)
+    asked = asyncio.Event()
+
+    async def never(_queue):
+        asked.set()
+        await asyncio.Event().wait()
+
+    bench.lookout.nobody = never
+    task = asyncio.create_task(serve(bench, Conversation(b"abc"), length=3))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.is_clean()
+
+
+async def test_a_call_that_may_wait_for_a_worker_is_sent_and_withdrawn_when_nobody_came(bench):
+    bench.route.queue.put(0)
+    conversation = await serve(bench, Conversation(), path="/waits")
+    problem = conversation.problem
+    assert (conversation.status, problem["type"], problem["ran"]) == (503, "/problems/no-worker", "maybe")
+    assert [sent[0] for sent in bench.link.published] == [problem["correlation_id"]] == bench.link.withdrawn
+    assert bench.lookout.asked == 2
+
+
+@pytest.mark.parametrize("how", ["one came", "one began", "there is one at the end"])
+async def test_a_call_that_found_its_worker_in_time_waits_like_any_other(bench, how):
+    bench.route.queue.put(0)
+    published = []
+    bench.link.on_publish = published.append
+    bench.lookout.comes = how == "one came"
+    calling = asyncio.create_task(serve(bench, Conversation(), path="/waits"))
+    await until(lambda: published)
+    (held,) = published
+    if how == "one began":
+        bench.exchange.notice(held.correlation_id, 1, Frame.of("MESSAGE", {}, b""))
+    bench.lookout.is_nobody = False
+    await until(lambda: not any("_wait_for_first_worker" in repr(task) for task in asyncio.all_tasks()))
+    assert not calling.done()
+    bench.link.reply(held)
+    assert (await calling).status == 200
+
+
+async def test_a_reply_ends_the_wait_for_a_worker(bench):
+    bench.route.queue.put(0)
+    bench.link.on_publish = bench.link.reply
+    assert (await serve(bench, Conversation(), path="/waits")).status == 200
+    await until(lambda: not any("_wait_for_first_worker" in repr(task) for task in asyncio.all_tasks()))
+
+
+@pytest.mark.parametrize(("unanswered", "status"), [(9_999, 200), (10_000, 503), (10_001, 503)])
+async def test_the_backlog_has_a_limit(bench, unanswered, status):
+    queue = bench.route.queue
+    queue.unanswered = unanswered
+    bench.link.on_publish = bench.link.reply
+    conversation = await serve(bench, Conversation())
+    assert conversation.status == status
+    if status == 503:
+        assert conversation.problem["type"] == "/problems/queue-full"
+        assert conversation.problem["ran"] == "no"
+        assert bench.link.published == []
+    assert queue.unanswered == unanswered
+    queue.unanswered = 0
+
+
+async def test_a_queue_that_nobody_reads_is_told_as_that_and_not_as_full(bench):
+    bench.route.queue.put(0)
+    bench.route.queue.unanswered = 10_000
+    assert (await serve(bench, Conversation())).problem["type"] == "/problems/no-worker"
+    bench.route.queue.unanswered = 0
+
+
+@pytest.mark.parametrize(("answered", "least", "most"), [(0, 5, 8), (5_000, 2, 4), (100, 40, 60), (10_000_000, 1, 2)])
+async def test_retry_after_is_the_time_that_what_waits_takes(bench, answered, least, most):
+    queue = bench.route.queue
+    queue.unanswered = 10_000
+    queue.pace = Pace(lambda: 1_000.0)
+    queue.pace.note()
+    queue.pace._second[1] = answered
+    conversation = await serve(bench, Conversation())
+    assert least <= int(conversation.headers[b"retry-after"]) <= most
+    queue.unanswered = 0
+
+
+async def test_answers_are_counted_and_what_is_none_is_not(bench):
+    bench.link.on_publish = bench.link.reply
+    await serve(bench, Conversation())
+    bench.link.on_publish = lambda held: held.end(End.DEADLINE)
+    await serve(bench, Conversation())
+    assert (bench.route.counts.answered, bench.route.queue.pace.total) == (1, 1)
+
+
+async def test_what_is_held_is_known_with_the_time_when_it_came(bench):
+    published = []
+    bench.link.on_publish = published.append
+    calling = [asyncio.create_task(serve(bench, Conversation())) for _ in range(2)]
+    await until(lambda: len(published) == 2)
+    assert list(bench.route.counts.since) == [held.correlation_id for held in published]
+    assert bench.route.queue.unanswered == 2
+    for held in published:
+        bench.link.reply(held)
+    await asyncio.gather(*calling)

@@ -255,7 +255,7 @@ async def test_a_reply_after_the_deadline_is_dropped_and_counted(world):
 
 async def test_a_message_that_nobody_took_before_its_deadline_is_never_delivered(broker, implementation, queue):
     lonely = queue(f"lonely-{implementation}")
-    routes = [Route(name="lonely", path="/lonely", queue=lonely, timeout=0.3)]
+    routes = [Route(name="lonely", path="/lonely", queue=lonely, timeout=0.3, worker_wait=20.0)]
     async with running(settings_for(broker, routes), implementation) as bridge:
         assert (await bridge.call("/lonely", b"expired")).name == "deadline"
         async with ToldWorker(broker, lonely) as worker:

@@ -81,7 +81,11 @@ async def test_with_nothing_held_it_ends_at_once_and_closes_idle_connections(imp
 
 async def test_a_call_that_gets_no_reply_has_its_504_before_the_end(implementation):
     routes = [Route(name="echo", path="/echo", queue="echo", timeout=0.5)]
-    async with FakeBroker() as broker, running(settings_for(broker, routes, drain=5.0), implementation) as bridge:
+    async with (
+        FakeBroker() as broker,
+        ToldWorker(broker, "echo"),
+        running(settings_for(broker, routes, drain=5.0), implementation) as bridge,
+    ):
         held = asyncio.create_task(bridge.call())
         await bridge.held(1)
         bridge.stopping.set()

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from activemq.testing import FakeBroker
+from bridge.schema import BodySchema
 from bridge.settings import Route
 from tests.bridge.callers import Caller, until
 from tests.bridge.harness import NO_STORE, running, settings_for
@@ -28,10 +29,13 @@ ORDER = {
     "bridge-full": 503,
     "route-full": 503,
     "body-timeout": 408,
+    "invalid-body": 422,
     "store-unavailable": 503,
     "broker-unavailable": 503,
+    "no-worker": 503,
+    "queue-full": 503,
 }
-STATES = {"draining", "bridge-full", "route-full", "broker-unavailable"}
+STATES = {"draining", "bridge-full", "route-full", "broker-unavailable", "no-worker", "queue-full"}
 IMPOSSIBLE = {
     ("no-route", "method-not-allowed"),  # a path that is none has no methods
     ("body-too-large", "body-timeout"),  # nobody waits for a body that is refused by its length
@@ -56,9 +60,11 @@ def broken(*rules):
     lines.append(f"Content-Length: {length}")
     if "framing" in rules:
         lines.append("Transfer-Encoding: chunked")
-    body = b"" if {"body-timeout", "body-too-large"} & set(rules) else b"hello"
+    body = b"hello" if "invalid-body" in rules else b'"ok!"'
+    if {"body-timeout", "body-too-large"} & set(rules):
+        body = b""
     if "framing" in rules:
-        body = b"5\r\nhello\r\n0\r\n\r\n"
+        body = b"5\r\n" + body.ljust(5) + b"\r\n0\r\n\r\n"
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -71,6 +77,7 @@ async def start(implementation, broker):
         max_held=MAX_HELD,
         accepts=("image/png",),
         pass_headers=("x-pass",),
+        schema_=BodySchema({"type": "string"}),
     )
     return running(settings_for(broker, [route], store=NO_STORE, body_timeout=0.2, max_held=MAX_HELD), implementation)
 
@@ -78,6 +85,8 @@ async def start(implementation, broker):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def connected(implementation):
     async with FakeBroker() as broker, await start(implementation, broker) as bridge:
+        await until(lambda: bridge.bridge.presence.known)
+        bridge.bridge._lookout.stop()  # from here on it is the test that says who listens
         yield bridge
 
 
@@ -96,13 +105,15 @@ async def answer(bridge, *rules):
     (route,) = bridge.bridge._call.router.routes
     admission.draining = "draining" in rules
     admission.held = MAX_HELD if "bridge-full" in rules else 0
-    route.held = MAX_HELD if "route-full" in rules else 0
+    route.counts.held = MAX_HELD if "route-full" in rules else 0
+    route.queue.put(0 if "no-worker" in rules else 1, sure=True)
+    route.queue.unanswered = route.settings.max_backlog if "queue-full" in rules else 0
     try:
         async with await Caller.connect(bridge.port) as caller:
             await caller.send(broken(*rules))
             response = await caller.response()
     finally:
-        admission.draining, admission.held, route.held = False, 0, 0
+        admission.draining, admission.held, route.counts.held, route.queue.unanswered = False, 0, 0, 0
     if response.status == 400:
         return "framing"
     assert response.status == ORDER[response.name]

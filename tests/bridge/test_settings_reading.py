@@ -121,7 +121,7 @@ def test_a_route_needs_a_name_a_path_and_a_queue_and_has_defaults_for_the_rest()
         "max_reply": 3_145_728,
         "max_held": 1_000,
         "accepts": (),
-        "schema_": "",
+        "schema_": None,
         "stream": False,
         "priority_ceiling": 9,
         "message": "auto",

@@ -163,7 +163,7 @@ ROUTE_VALUES = [
     ("max_reply", "-1", "must be greater than 0"),
     ("max_held", "0", "must be 1 or more"),
     ("accepts", '"image/png"', "must be an array"),
-    ("schema", "5", "must be a string"),
+    ("schema", "5", "must be the path of a file"),
     ("stream", "1", 'must be false, true or "body" (is 1)'),
     ("stream", "0", 'must be false, true or "body" (is 0)'),
     ("stream", '"yes"', 'must be false, true or "body" (is "yes")'),

@@ -21,7 +21,6 @@ def refused(text: str, **options) -> tuple[Fault, ...]:
         (ROUTE + CALLER, "caller[0]", 5),
         (JWT, "jwt", 1),
         ('[server]\nclient_ca = "ca.pem"\n', "server.client_ca", 2),
-        (ROUTE + 'schema = "words.json"\n', "route[0].schema", 5),
     ],
 )
 def test_what_would_be_a_lie_is_refused(text, key, line):
@@ -55,21 +54,9 @@ def test_what_is_wrong_in_a_part_that_is_not_built_is_told_as_well():
 
 
 @pytest.mark.parametrize(
-    ("line", "key"),
-    [
-        ('worker_wait = "2s"', "worker_wait"),
-        ("max_backlog = 5", "max_backlog"),
-    ],
-)
-def test_what_does_nothing_yet_in_a_route_is_noted(line, key):
-    assert parse(f"{ROUTE}{line}\n").notes == (f'route "words": {key} does nothing in this version',)
-
-
-@pytest.mark.parametrize(
     ("text", "key"),
     [
         ('[cors]\norigins = ["https://a.example"]\n', "cors.origins"),
-        (f'[admin]\nkey_sha256 = "{"0" * 64}"\n', "admin.key_sha256"),
     ],
 )
 def test_a_table_that_does_nothing_yet_is_noted(text, key):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import socket
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.main import get_command
 
+from activemq.testing import FakeBroker
 from mqbridge.cli import app
 
 from .conftest import Start
@@ -123,3 +127,42 @@ def test_check_says_that_no_broker_answers_and_what_to_do(start: Start, tmp_path
     assert command.exit_code() == 1
     assert f"✗ broker: stomp://127.0.0.1:{port}" in command.output
     assert "mqbridge broker" in command.output
+
+
+def test_openapi_prints_the_document_and_nothing_else(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text('{"type": "object"}')
+    command = start("openapi", "--config", write(tmp_path, ROUTE + 'schema = "body.json"\n'))
+    assert command.exit_code() == 0, command.output
+    document = json.loads(command.output)
+    assert document["openapi"] == "3.1.1"
+    assert len(document["paths"]) == 1
+
+
+def test_openapi_lists_faults_of_the_file(start: Start, tmp_path: Path) -> None:
+    command = start("openapi", "--config", write(tmp_path, ROUTE + 'schema = "nowhere.json"\n'))
+    assert command.exit_code() == 2
+    assert "route[0].schema" in command.output
+    assert "Traceback" not in command.output
+
+
+async def test_serve_reads_its_file_anew_at_sighup(start: Start, tmp_path: Path) -> None:
+    async with FakeBroker() as broker:
+        text = f'[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["{broker.url}"]\n'
+        bridge = start("serve", "--config", write(tmp_path, text + ROUTE))
+        url = (await asyncio.to_thread(bridge.wait_for, "ready on http://")).split()[-1]
+        key = bridge.wait_for("admin key").split()[-1]
+        write(tmp_path, text + ROUTE + '[[route]]\nname = "new"\npath = "/new"\nqueue = "new"\n')
+        bridge.signal(signal.SIGHUP)
+        await asyncio.to_thread(bridge.wait_for, "1 added (new)")
+        write(tmp_path, text + ROUTE + "timeout = 5\n")
+        bridge.signal(signal.SIGHUP)
+        await asyncio.to_thread(bridge.wait_for, "refused, nothing has changed")
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert "/new" in (await client.get("/openapi.json")).json()["paths"]
+            answer = await client.post("/-/reload", headers={"authorization": f"Bearer {key}"})
+            assert [error["key"] for error in answer.json()["errors"]] == ["route[0].timeout"]
+            write(tmp_path, text + ROUTE)
+            answer = await client.post("/-/reload", headers={"authorization": f"Bearer {key}"})
+            assert (answer.status_code, answer.json()["removed"], answer.json()["restart"]) == (200, ["new"], [])
+        bridge.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(bridge.exit_code) == 0, bridge.output

@@ -56,6 +56,25 @@ def test_a_call_goes_from_curl_to_a_worker_of_the_readers_and_back(
         assert broker.passcode not in command.output
 
 
+def test_an_operator_looks_inside_with_the_key_that_the_bridge_printed(
+    start: Start, broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    bridge, url = start_bridge(start, broker, tmp_path)
+    key = bridge.wait_for("mqbridge: admin key ").split()[-1]
+    top = start("top", "--url", url, "--once", "--json", environ={"MQBRIDGE_ADMIN_KEY": key})
+    assert top.exit_code() == 0, top.output
+    assert '"name": "hello"' in top.output
+    key_file = tmp_path / "key"
+    key_file.write_text("another")
+    refused = start("top", "--url", url, "--once", "--admin-key-file", str(key_file))
+    assert refused.exit_code() == 1
+    assert "does not know this admin key" in refused.output
+    httpx.get(f"{url}/-/api/status", headers={"authorization": f"Bearer {key}"}).raise_for_status()
+    bridge.signal(signal.SIGTERM)
+    assert bridge.exit_code() == 0
+    assert bridge.output.count(key) == 1
+
+
 def test_check_is_content_with_a_broker_that_answers(start: Start, broker: EmbeddedBroker, tmp_path: Path) -> None:
     _, _ = start_bridge(start, broker, tmp_path)
     command = start("check", "--config", "bridge.toml", environ={"MQBRIDGE_BROKER__PASSCODE": broker.passcode})

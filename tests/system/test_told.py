@@ -108,7 +108,7 @@ async def test_a_worker_that_was_born_after_the_cancellation_is_told_again(
     broker: Any, queue: Any, working: Any
 ) -> None:
     name, recorder = queue("born.later"), Recorder()
-    route = Route(name="q", path="/q", queue=name, timeout=30.0, started="always")
+    route = Route(name="q", path="/q", queue=name, timeout=30.0, started="always", worker_wait=30.0)
     async with running(settings_for(broker, [route]), "uvicorn") as bridge:
         caller = await Caller.connect(bridge.port)
         await caller.send(request("/q", b"x"))
@@ -131,7 +131,11 @@ async def test_a_deadline_says_how_far_the_work_had_come(broker: Any, queue: Any
     worker = Worker()
     for name in (asked, always):
         worker.handler(name)(Recorder())
-    async with running(settings_for(broker, routes), "uvicorn") as bridge, working(worker):
+    async with (
+        running(settings_for(broker, routes), "uvicorn") as bridge,
+        working(worker),
+        ToldWorker(broker, nobody),  # takes what comes and says nothing
+    ):
         expected = {
             "/asked": ("running", "yes"),
             "/always": ("running", "yes"),
@@ -202,7 +206,7 @@ async def test_a_message_that_loses_its_workers_is_parked_and_its_caller_told(
     broker: Any, queue: Any, working: Any
 ) -> None:
     name, recorders = queue("killer"), []
-    route = Route(name="q", path="/q", queue=name, timeout=60.0, max_attempts=3)
+    route = Route(name="q", path="/q", queue=name, timeout=60.0, max_attempts=3, worker_wait=30.0)
     async with (
         running(settings_for(broker, [route]), "uvicorn") as bridge,
         ToldWorker(broker, f"{name}.poison") as parked,

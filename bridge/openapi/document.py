@@ -1,0 +1,46 @@
+"""From settings to an OpenAPI 3.1 document. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.openapi import components, operations
+from bridge.openapi.embedding import embedded
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
+
+_DESCRIPTION: Final = """\
+Each call becomes a message on a queue of a broker, an idle worker takes it, and its reply becomes the answer: its
+status, its `Content-Type`, its body byte for byte.
+
+Every answer carries `Correlation-Id` (that of the message) and `Server-Timing`. The bridge's own answers are problems
+(RFC 9457); their member `ran` says whether the work may have been done: after `no` the same call can be sent again
+without doing it twice."""
+
+
+def make_document(settings: Settings, version: str) -> dict[str, Any]:
+    """Return the document; ``version`` is the bridge's, since the routes have none."""
+    guarded = not settings.server.allow_anonymous
+    answers = components.Answers()
+    schemas: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    for route in settings.routes:
+        if route.schema_ is not None:
+            schemas[components.BODY.format(route.name)] = embedded(route.schema_, components.BODY.format(route.name))
+        for method in sorted(route.methods):
+            operation = operations.operation(route, method, answers, guarded=guarded)
+            paths.setdefault(route.path, {})[method.lower()] = operation
+    # Paths that are not in the route table come here: those of jobs, once there are any.
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": "activemq-rest-bridge", "version": version, "description": _DESCRIPTION},
+        "servers": [{"url": settings.server.public_url or "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, **answers.schemas(settings.server.public_url)},
+            "responses": answers.responses,
+            "parameters": components.PARAMETERS,
+            "headers": components.HEADERS,
+        },
+    }

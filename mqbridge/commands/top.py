@@ -1,0 +1,121 @@
+"""`mqbridge top`: what a bridge holds and who works for it, again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mqbridge.console import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT = 5.0  # seconds
+UNREACHABLE = "is it running, and is --url right?"
+
+
+def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int:
+    """Look at the bridge every so many seconds until interrupted; return the exit code.
+
+    The first look has to succeed: :class:`CommandError` says what is wrong. A bridge that goes away later is shown as
+    away, and looked for again.
+    """
+    console = Console(highlight=False)
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=False) as client:
+        status = look(client)
+        if once:
+            _print(console, url, status, as_json=as_json)
+            return 0
+        with suppress(KeyboardInterrupt):
+            if as_json:
+                _lines(console, client, url, status, every)
+            else:
+                _live(console, client, url, status, every)
+    return 0
+
+
+def look(client: httpx.Client) -> dict[str, Any]:
+    """Return what `/-/api/status` says. Raises :class:`CommandError`."""
+    try:
+        response = client.get("/-/api/status")
+    except httpx.InvalidURL as error:
+        raise CommandError(f"--url {client.base_url}: {error}", 2) from error
+    except httpx.HTTPError as error:
+        raise CommandError(f"{client.base_url} cannot be reached ({error}); {UNREACHABLE}") from error
+    if response.status_code == 401:
+        raise CommandError(f"{client.base_url} does not know this admin key")
+    try:
+        status = response.json() if response.status_code == 200 else None
+    except ValueError:
+        status = None
+    if not isinstance(status, dict) or "routes" not in status:
+        raise CommandError(f"{client.base_url} answered {response.status_code}: is it a bridge of this version?")
+    return status
+
+
+def _lines(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:
+    while True:
+        _print(console, url, status, as_json=True)
+        time.sleep(every)
+        status = look(client)
+
+
+def _live(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:
+    with Live(render(url, status), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            live.refresh()
+            time.sleep(every)
+            try:
+                status = look(client)
+            except CommandError as error:
+                live.update(Group(render(url, status), Text(str(error), "red")))
+            else:
+                live.update(render(url, status))
+
+
+def _print(console: Console, url: str, status: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        console.print(json.dumps(status), markup=False, soft_wrap=True)
+    else:
+        console.print(render(url, status))
+
+
+def render(url: str, status: Mapping[str, Any]) -> Group:
+    """Return the table of the routes under a line on the bridge."""
+    broker = status["broker"]
+    line = Text(f"{url}  ")
+    line.append("ready" if status["ready"] else "not ready", "green" if status["ready"] else "red")
+    line.append(f", broker {'connected' if broker['connected'] else 'away'}, {status['held']} held")
+    if status["draining"]:
+        line.append(", draining", "yellow")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("route", "queue"):
+        table.add_column(name)
+    for name in ("listeners", "held", "oldest", "backlog", "answered", "per second"):
+        table.add_column(name, justify="right")
+    for route in status["routes"]:
+        table.add_row(*_row(route))
+    return Group(line, table)
+
+
+def _row(route: Mapping[str, Any]) -> list[Text]:
+    listeners, oldest = route["listeners"], route["oldest_held_seconds"]
+    return [
+        Text(route["name"]),
+        Text(route["queue"]),
+        Text("?") if listeners is None else Text(str(listeners), "" if listeners else "red"),
+        Text(str(route["held"])),
+        Text("–" if oldest is None else f"{oldest:.1f} s"),
+        Text(f"{route['backlog']} of {route['max_backlog']}"),
+        Text(str(route["answered"])),
+        Text(f"{route['answers_per_second']:.1f}"),
+    ]
