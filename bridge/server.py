@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -154,7 +154,8 @@ async def _refused(bridge: Bridge) -> StoreRefusedError:
 
 async def _announce(bridge: Bridge, on_ready: Callable[[], None]) -> None:
     await bridge.client.wait_connected()
-    await asyncio.shield(bridge.jobs.settled)  # whether there is a store or not, that is known now
+    with suppress(StoreRefusedError):  # whether there is a store or not, that is known now
+        await asyncio.shield(bridge.jobs.settled)
     # What is there now stays: leave it out of every later collection (docs/performance.md).
     gc.collect()
     gc.freeze()

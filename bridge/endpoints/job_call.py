@@ -44,10 +44,10 @@ class JobCall:
         assert head is not None  # noqa: S101 - read before the body
         raw_key = None
         key: Key | None = None
-        method, target = properties[0][1], properties[1][1]  # translate.properties_of puts these first
         if head.idempotency_key is not None and settings.idempotency != "off":
             raw_key = head.idempotency_key.strip(b'"')
-            key = key_of(raw_key, method, target, body)
+            named = dict(properties)
+            key = key_of(raw_key, named["http_method"], named["http_target"], body)
         now_ms = self._jobs.now_ms()
         job = Job(
             id=call.correlation_id,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
-from bridge.exchange import Exchange
+from bridge.exchange import End, Exchange
 from bridge.jobs.keeper import Keeper
 from bridge.jobs.link import JobLink
 from bridge.jobs.membership import Membership
@@ -99,6 +99,7 @@ class JobService:
 
     async def stop(self) -> None:
         """Leave the broker and the store; jobs go on without this bridge."""
+        self.holders.end_all(End.DEADLINE)  # they are told that it goes on
         opener, self._opener = self._opener, None
         if opener is not None:
             opener.cancel()
@@ -122,10 +123,11 @@ class JobService:
             running.keeper.start()
             await self._join(running)
         except StoreRefusedError as error:
-            if not self.settled.done():
-                self.settled.set_exception(error)
-            else:
-                log.critical("%s", error)
+            self._is_refused(error)
+            return
+        except Exception:
+            log.exception("a defect while the store was opened")
+            self._is_refused(StoreRefusedError("it cannot be opened; the log has the trace"))
             return
         self._joined = True
         self._is_clear()
@@ -149,6 +151,12 @@ class JobService:
                 await asyncio.sleep(_OPEN_AGAIN_AFTER)
             else:
                 return
+
+    def _is_refused(self, error: StoreRefusedError) -> None:
+        log.critical("this bridge may not use its store: %s", error)
+        if not self.settled.done():
+            self.settled.set_exception(error)
+            self.settled.exception()  # whoever does not ask has the log
 
     def _is_clear(self) -> None:
         if not self.settled.done():

@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 TRIES: Final = 5
 # MySQL: deadlock, lock wait timeout. PostgreSQL: serialisation failure, deadlock.
 _COLLISIONS: Final = frozenset({1213, 1205, "40001", "40P01"})
-# PostgreSQL: out of resources, shut down, system error, connection; and a server that only reads (a standby).
-_REFUSALS: Final = ("53", "57", "58", "08", "25006")
+# PostgreSQL: out of resources, shut down, system error, connection, login, no such database; and a server that only
+# reads (a standby).
+_REFUSALS: Final = ("53", "57", "58", "08", "28", "3D", "25006")
 
 
 class Database(ABC):
@@ -94,7 +95,7 @@ class Database(ABC):
             log.debug("a transaction that was given up ended", exc_info=task.exception())
 
     def _lost(self, error: Exception) -> StoreUnavailableError:
-        reason = _reason(error)
+        reason = reason_of(error)
         if self.available or reason != self._reason:  # once for each new reason
             log.warning("the store cannot be used: %s; jobs and keys get 503 until it can", reason)
         self.available, self._reason = False, reason
@@ -113,7 +114,7 @@ def _state(error: DBAPIError) -> str | None:
     return state
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Say what happened without what might be secret: no URL, no statement, no values."""
     original = getattr(error, "orig", None) or error
     return str(original).splitlines()[0][:200] if str(original) else type(original).__name__

@@ -38,7 +38,7 @@ class SqliteDatabase(Database):
         super().__init__(timeout)
         if not url.database or url.database == ":memory:":
             raise StoreRefusedError("store.url must name a file: what is in memory does not survive the bridge")
-        self._folder = Path(url.database).parent
+        self._file = Path(url.database)
         self._engine = create_engine(
             url.set(drivername="sqlite"),
             connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
@@ -67,16 +67,17 @@ class SqliteDatabase(Database):
         self._engine.dispose()
 
     def _transact(self, work: Callable[[Connection], T], write: bool) -> T:
-        self._make_folder()
+        self._make_file()
         with self._engine.connect() as connection:
             if write:
                 connection.execution_options(begin="IMMEDIATE")
             with connection.begin():
                 return work(connection)
 
-    def _make_folder(self) -> None:
+    def _make_file(self) -> None:
         if not self.available:  # the first time, and again after trouble
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch(mode=0o600)  # it holds what callers have sent
 
 
 def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own

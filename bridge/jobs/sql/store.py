@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bridge.jobs.model import GONE_FOR_MS, OPEN, Job, NewJob, State
+from bridge.jobs.sql.database import reason_of
 from bridge.jobs.sql.migrate import prepare
 from bridge.jobs.sql.operations import Create, Sent, Settle
 from bridge.jobs.sql.rows import UNSENT, WHOLE_JOB, job_of, unsent_of
@@ -57,7 +58,10 @@ class SqlStore:
 
     async def open(self) -> None:
         """See the interface."""
-        self._id = await self._database.run(prepare, write=True)
+        try:
+            self._id = await self._database.run(prepare, write=True)
+        except DBAPIError as error:
+            raise StoreRefusedError(f"the tables cannot be made or read: {reason_of(error)}") from error
         self._writer.start()
 
     async def close(self) -> None:

@@ -418,3 +418,38 @@ async def test_what_a_bridge_left_unsent_is_sent_by_another(broker, queue, tmp_p
         assert (message.body, message.get("correlation-id")) == (b"left", left.job.id)
         await world.worker.reply(message, b"sent by the other")
         assert (await world.is_over(f"/jobs/{left.job.id}"))["state"] == "done"
+
+
+async def test_the_file_of_sqlite_is_for_its_owner_only(tmp_path):
+    store = SqlStore(f"sqlite:///{tmp_path}/new/jobs.db")
+    await store.open()
+    await store.create(new_job(), NOW)
+    for name in ("jobs.db", "jobs.db-wal"):
+        assert (tmp_path / "new" / name).stat().st_mode & 0o777 == 0o600
+    await store.close()
+
+
+async def test_a_login_without_the_right_to_make_tables_is_told_so(postgresql):
+    url = await new_database(postgresql)
+    await on_connection(url, lambda c: c.execute(text("CREATE ROLE reader LOGIN PASSWORD 'reads'")))
+    await on_connection(url, lambda c: c.execute(text("REVOKE ALL ON SCHEMA public FROM PUBLIC")))
+    store = SqlStore(url.replace(f"postgres:{postgresql.password}@", "reader:reads@"))
+    with pytest.raises(StoreRefusedError, match="tables cannot be made"):
+        await store.open()
+    await store.close()
+
+
+async def test_who_is_held_when_the_bridge_is_cut_is_told_that_the_job_goes_on(broker, queue):
+    async with a_world(broker, queue, drain=0.1) as world:
+        calls = [world.begin("/echo", b"x", key("k")), world.begin("/echo", b"x", ("Prefer", "respond-async, wait=9"))]
+        for _ in calls:
+            await world.request()
+        await until(lambda: len(world.bridge.bridge.jobs.holders) == 2, "both are held")
+        world.bridge.stopping.set()
+        keyed, asynchronous = [await call for call in calls]
+        assert (keyed.status, keyed.name, keyed.get("location")) == (
+            504,
+            "deadline",
+            f"/jobs/{keyed.get('correlation-id')}",
+        )
+        assert asynchronous.status == 202
