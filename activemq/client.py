@@ -164,12 +164,21 @@ class Client:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; messages that are still on their way are dropped."""
-        known = self._subscriptions.pop(subscription.id, None) is not None
+        """End a subscription; messages that are still on their way are dropped.
+
+        Raises :class:`BufferFullError`, with nothing changed.
+        """
+        known = subscription.id in self._subscriptions
         live = subscription.sent == self.generation and subscription.error is None
         if known and live and self._connection is not None:
             with suppress(NotConnectedError):  # it is closing, and the subscription ends with it
                 self._connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id)]))
+        subscription.sent = 0
+        self._subscriptions.pop(subscription.id, None)
+
+    def alive(self, generation: int) -> bool:
+        """Say whether the connection of that generation is still there."""
+        return generation == self.generation and self._connection is not None
 
     def ack(self, frame: Frame, generation: int) -> bool:
         """Acknowledge a message. Returns False, and sends nothing, if its connection is gone.
@@ -266,15 +275,18 @@ class Client:
             raise ConnectionLostError("the message's connection is gone")
 
     def renew(self, subscription: Subscription) -> None:
-        """End a subscription and begin it again: the broker hands what it had not acknowledged to others."""
+        """End a subscription and begin it again: the broker hands what it had not acknowledged to others.
+
+        Raises :class:`BufferFullError`; call it again then.
+        """
         self.unsubscribe(subscription)
         self._begin(subscription)
 
     def _begin(self, subscription: Subscription) -> None:
-        self._subscriptions[subscription.id] = subscription
         if self._connection is not None and self._renewed == self.generation:
             with suppress(NotConnectedError):  # it is closing; the next one will be asked
                 self._send_subscribe(self._connection, subscription, self._subscribed)
+        self._subscriptions[subscription.id] = subscription
 
     # -- the supervisor
 

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import LocalProtocolError, MessageError
+from activemq.errors import LocalProtocolError, MessageError, ProtocolError
 from activemq.frames import Frame, escape
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ def encode_notice(
     """
     fields = [*properties] if content_type is None else [("content_type", content_type), *properties]
     for name, value in fields:
+        if not _TOKEN.fullmatch(name):  # a LF in it would be a STOMP header of its own
+            raise MessageError(name[:80], "is not the name of a property")
         _check_property(name, value)
     head = (
         f"SEND\ndestination:{request.reply_to}\ncorrelation-id:{escape(request.correlation_id or '')}\n"
@@ -269,8 +271,16 @@ _OF_THE_DELIVERY: Final = frozenset(
 )
 
 
+# ActiveMQ Classic drops a connection for a header line over 10 KiB or for more than 1,000 headers [6.3.1].
+_MAX_LINE: Final = MAX_PROPERTY + 1024  # with its name
+_MAX_LINES: Final = 990  # a destination, a receipt and what we add come on top
+
+
 def encode_copy(request: RequestMessage, destination: str, attempt: int, transaction: str) -> bytes:
-    """Return the SEND frame of a copy with another ``attempt`` and all else equal, for its own queue."""
+    """Return the SEND frame of a copy with another ``attempt`` and all else equal, for its own queue.
+
+    Raises :class:`MessageError` for a message that cannot be sent again as it is.
+    """
     changed = {"attempt": str(attempt), "transaction": transaction}
     return _encode_copy(request, destination, changed, dropped=frozenset({"attempt"}))
 
@@ -279,22 +289,56 @@ def encode_poison(request: RequestMessage, destination: str, transaction: str) -
     """Return the SEND frame that parks a message: persistent, without end and without requester.
 
     What the originals were is kept in the properties ``original_queue``, ``original_reply_to`` and
-    ``original_expires``.
+    ``original_expires``; ``left_out`` names the properties that cannot be sent again. Raises :class:`MessageError` for
+    a message of which nothing can.
     """
     changed = {"persistent": "true", "transaction": transaction}
     for header in ("destination", "reply-to", "expires"):
         value = request.text(header)
         if value is not None:
             changed[f"original_{'queue' if header == 'destination' else header.replace('-', '_')}"] = value
-    return _encode_copy(request, destination, changed, dropped=frozenset({"persistent", "reply-to", "expires"}))
+    dropped = frozenset({"persistent", "reply-to", "expires"})
+    return _encode_copy(request, destination, changed, dropped, partly=True)
 
 
-def _encode_copy(request: RequestMessage, destination: str, changed: dict[str, str], dropped: frozenset[str]) -> bytes:
-    headers = request.frame.headers
+def _encode_copy(
+    request: RequestMessage,
+    destination: str,
+    changed: dict[str, str],
+    dropped: frozenset[str],
+    *,
+    partly: bool = False,
+) -> bytes:
+    """``partly``: leave out what cannot be sent, and name it in the property ``left_out``."""
+    if request.frame.oversize:
+        raise MessageError("body", f"is {request.frame.oversize} bytes, over this worker's limit, and was not kept")
+    try:
+        headers = request.frame.headers
+    except ProtocolError as error:
+        raise MessageError("headers", str(error)) from None
     is_text = headers.pop("content-length", None) is None
-    kept = [(k, v) for k, v in headers.items() if k not in _OF_THE_DELIVERY and k not in dropped and k not in changed]
-    head = "SEND\n" + _lines([("destination", destination), *changed.items(), *((escape(k), v) for k, v in kept)])
+    kept = changed | {
+        k: v for k, v in headers.items() if k not in _OF_THE_DELIVERY and k not in dropped and k not in changed
+    }
+    unfit = _unfit(kept)
+    if unfit and not partly:
+        raise MessageError(next(iter(unfit))[:80], "cannot be sent again: holds a NUL, is too long or one too many")
+    for name in unfit:
+        del kept[name]
+    if unfit:
+        kept["left_out"] = ", ".join(name[:80] for name in unfit)[:1_000].replace("\0", "")
+    head = f"SEND\ndestination:{escape(destination)}\n" + _lines((escape(k), v) for k, v in kept.items())
     return _finish(head, request.body, is_text and b"\0" not in request.body)
+
+
+def _unfit(headers: dict[str, str]) -> dict[str, None]:
+    """Return the names of the headers for which the broker would drop our connection; foreign messages have such."""
+    names = [
+        name
+        for name, value in headers.items()
+        if "\0" in name or "\0" in value or property_size(name) + property_size(value) > _MAX_LINE
+    ]
+    return dict.fromkeys([*names, *list(headers)[_MAX_LINES:]])
 
 
 def _check_property(name: str, value: str) -> None:

@@ -43,6 +43,12 @@ class Credentials:
     passcode: str | None = field(default=None, repr=False)
     host: str = "/"
 
+    def __post_init__(self) -> None:
+        """Refuse what a CONNECT frame cannot carry: STOMP 1.2 has no escapes there."""
+        for name in ("login", "passcode", "host"):
+            if any(char in (getattr(self, name) or "") for char in "\r\n\0"):
+                raise ValueError(f"{name} must be one line, without NUL")
+
 
 class Stomp:
     """One connection, from CONNECT to its end.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from bridge.wheel import Wheel
 
 R = TypeVar("R")
+
+log = logging.getLogger(__name__)
 
 # A second task for each call, to see its caller leave, would cost 11 µs; most calls are over before it matters.
 WATCH_AFTER: Final = 0.1  # seconds
@@ -171,14 +174,21 @@ class Exchange(Generic[R]):
         return True
 
     def notice(self, correlation_id: str, attempt: int, notice: R) -> bool:
-        """Hand over what a worker says before its reply; False if nobody waits for that any more."""
+        """Hand over what a worker says before its reply; False if nobody waits for that any more.
+
+        A notice that cannot be dealt with is the end of its own call, and of nothing else.
+        """
         held = self._held.get(correlation_id)
         if held is None or held.outcome.done():
             return False
         if attempt >= held.attempt:  # an earlier one's worker was given up
             held.attempt = attempt
             if held.on_notice is not None:
-                held.on_notice(notice)
+                try:
+                    held.on_notice(notice)
+                except Exception:
+                    log.exception("call %s: a notice of its worker cannot be passed on", correlation_id)
+                    held.end(End.BAD_PART)
         return True
 
     def attempt_of(self, correlation_id: str) -> int:

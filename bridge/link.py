@@ -119,7 +119,7 @@ class Link:
             self._on_notice(correlation_id or "", frame)
 
     def _on_notice(self, correlation_id: str, frame: Frame) -> None:
-        if self._exchange.notice(correlation_id, _attempt(frame) or 1, frame):
+        if self._exchange.notice(correlation_id, attempt_of(frame) or 1, frame):
             return
         # A worker that missed the first word, since it was not there yet. What cannot be an id of ours is not repeated:
         # it would go into a header, and to all workers.
@@ -129,7 +129,7 @@ class Link:
     def _on_final(self, correlation_id: str, frame: Frame) -> None:
         begun = self._exchange.attempt_of(correlation_id)
         # A plain worker need not say which attempt it was.
-        if begun > 1 and (_attempt(frame) or begun) < begun:  # of a worker that was given up
+        if begun > 1 and (attempt_of(frame) or begun) < begun:  # of a worker that was given up
             self._exchange.counts.stray_replies += 1
         else:
             self._exchange.reply(correlation_id, frame)
@@ -153,7 +153,7 @@ class Link:
             log.warning("%d held calls were told that the broker is gone (%s)", ended, error)
 
 
-def _attempt(frame: Frame) -> int | None:
+def attempt_of(frame: Frame) -> int | None:
     """Return which attempt a reply is of; None if it does not say, 1 if what it says is no number."""
     value = frame.raw("attempt")
     if value is None:

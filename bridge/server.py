@@ -9,18 +9,20 @@ import os
 import resource
 import signal
 import socket
-import sys
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from bridge.app import Bridge
 from bridge.jobs.store import StoreRefusedError
+from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hypercorn.config import Config as HypercornConfig
+    from hypercorn.protocol.events import Event
+    from hypercorn.protocol.h2 import H2Protocol
     from hypercorn.typing import Framework
 
     from bridge.reload import Reloader
@@ -119,6 +121,7 @@ async def serve(
     closing = asyncio.Event()
     runs = _uvicorn if implementation == "uvicorn" else _hypercorn
     server = asyncio.create_task(runs(bridge, settings.server, sockets, closing), name="HTTP server")
+    tidying = asyncio.create_task(tidy_after_crowds(lambda: bridge.admission.held), name="memory")
     announce = asyncio.create_task(_announce(bridge, lambda: on_ready(addresses)), name="ready line")
     try:
         with _signals(stop, hurry), _reload_at_sighup(bridge.reloader):
@@ -136,6 +139,7 @@ async def serve(
             return left
     finally:
         announce.cancel()
+        tidying.cancel()
         server.cancel()
         await bridge.stop()
         for sock in sockets:
@@ -268,11 +272,40 @@ def _head_bounded() -> type[asyncio.Protocol]:
 
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
-    from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - only one of the two servers is loaded
+    import hypercorn.protocol  # noqa: PLC0415 - only one of the two servers is loaded
+    from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - as above
 
+    # It has no setting for this; what makes the connections takes the class from there, at each connection.
+    hypercorn.protocol.H2Protocol = _resetting()  # type: ignore[attr-defined]  # not in its __all__
     await hypercorn_serve(
         _as_framework(bridge), _hypercorn_config(server, sockets), shutdown_trigger=closing.wait, mode="asgi"
     )
+
+
+def _resetting() -> type[H2Protocol]:
+    """Return Hypercorn's HTTP/2 with a reset for a response that was not finished.
+
+    Of itself it forgets such a stream without a word, and the caller waits for its end for ever [0.18, run].
+    """
+    from h2.errors import ErrorCodes  # noqa: PLC0415 - see _hypercorn
+    from h2.exceptions import ProtocolError  # noqa: PLC0415 - see _hypercorn
+    from hypercorn.protocol.events import StreamClosed  # noqa: PLC0415 - see _hypercorn
+    from hypercorn.protocol.h2 import H2Protocol  # noqa: PLC0415 - see _hypercorn
+
+    class Resetting(H2Protocol):
+        async def stream_send(self, event: Event) -> None:
+            number = event.stream_id
+            buffer = self.stream_buffers.get(number)
+            # `complete` would also ask for the buffer to be empty.
+            ended = buffer is None or buffer._complete  # noqa: SLF001 - see above
+            if isinstance(event, StreamClosed) and not ended:
+                with suppress(ProtocolError):  # the caller was quicker
+                    self.connection.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
+                    await self._flush()
+                await self._window_updated(number)  # the sending task finds it closed, and forgets it
+            await super().stream_send(event)
+
+    return Resetting
 
 
 def _as_framework(bridge: Bridge) -> Framework:
@@ -311,8 +344,6 @@ def _name(sock: socket.socket) -> str:
 
 def _allow_many_connections() -> None:
     """Use all the descriptors that the system lets us have: each held call is one."""
-    if sys.platform == "win32":
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -56,8 +56,10 @@ class Head:
         "content_encoding",
         "content_length",
         "content_type",
+        "fetched_from",
         "host",
         "idempotency_key",
+        "origin",
         "passed",
         "prefer",
         "priority",
@@ -73,6 +75,8 @@ class Head:
         self.content_type: bytes | None = None
         self.content_encoding: bytes | None = None
         self.host: bytes | None = None
+        self.origin: bytes | None = None
+        self.fetched_from: bytes | None = None
         self.behind_proxy = False
         self.prefer: list[bytes] = []
         self.priority: bytes | None = None
@@ -89,6 +93,8 @@ _SIMPLE: Final[Mapping[bytes, str]] = {
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
     b"host": "host",
+    b"origin": "origin",
+    b"sec-fetch-site": "fetched_from",
     b"priority": "priority",
     b"idempotency-key": "idempotency_key",
     b"traceparent": "traceparent",
@@ -155,14 +161,21 @@ def invalid(field: str, reason: str) -> Problem:
 
 
 def check_open_bridge(head: Head) -> None:
-    """Refuse what a proxy or a rebinding web page sends to a bridge without authentication.
+    """Refuse what a proxy or somebody's web page sends to a bridge without authentication.
 
-    Raises :class:`Problem` ``forbidden`` unless ``Host`` is this machine and no proxy has added a header.
+    Raises :class:`Problem` ``forbidden`` unless ``Host`` is this machine, no proxy has added a header, and no browser
+    says that a page from elsewhere sent it (Fetch, 3.1 and Fetch Metadata): a page needs no permission to send a form.
     """
     if head.behind_proxy:
         raise Problem("forbidden", "this bridge has no authentication and may not stand behind a proxy")
     if not _is_loopback(head.host):
         raise Problem("forbidden", "this bridge has no authentication and answers only to a loopback Host")
+    if head.fetched_from == b"cross-site" or not _is_loopback(_host_of(head.origin)):
+        raise Problem("forbidden", "this bridge has no authentication and takes nothing from other sites' pages")
+
+
+def _host_of(origin: bytes | None) -> bytes | None:
+    return None if origin is None else origin.rpartition(b"//")[2]
 
 
 @lru_cache(maxsize=64)  # a caller sends the same Host with every call
@@ -170,7 +183,12 @@ def _is_loopback(host: bytes | None) -> bool:
     if host is None:
         return True  # HTTP/1.0 or a raw client; a browser always sends one
     name = host.decode("latin-1").lower()
-    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    if name.startswith("["):
+        name, _, rest = name[1:].partition("]")
+        if rest and not rest.startswith(":"):
+            return False
+    else:
+        name = name.partition(":")[0]
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -7,7 +7,14 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import ActiveMQError, BufferFullError, ConnectionLostError, NotConnectedError, ServerError
+from activemq.errors import (
+    ActiveMQError,
+    BufferFullError,
+    ConnectionLostError,
+    MessageError,
+    NotConnectedError,
+    ServerError,
+)
 from activemq.message import RequestMessage
 from consumers.answer import call_of
 
@@ -37,8 +44,8 @@ class Delivery:
 
     @property
     def void(self) -> bool:
-        """Whether its connection is gone: the broker has given it to another worker."""
-        return self.generation != self._client.generation
+        """Whether its connection is gone: the broker gives it to another worker."""
+        return not self._client.alive(self.generation)
 
     @property
     def call(self) -> str:
@@ -97,24 +104,41 @@ class Delivery:
     async def replace(self, encode: Callable[[str], bytes], subscription: Subscription) -> None:
         """Put another message in its place, both or neither; if the broker will not, give it back after a while.
 
-        ``encode`` gets the transaction's name and returns the other message's frame.
+        ``encode`` gets the transaction's name and returns the other message's frame; a MessageError that it raises is
+        raised: asking again would not help.
         """
         try:
             await self._client.move(self.frame, self.generation, encode)
+        except MessageError:
+            raise
         except ConnectionLostError:
             self._counts.returned += 1  # the broker has it, as it was
         except ActiveMQError as error:
             log.error("call %s: could not be moved: %s", self.call, error)  # noqa: TRY400 - it says all
             await asyncio.sleep(_GIVE_BACK_AFTER)
-            self._client.renew(subscription)
+            await renew(self._client, subscription)
 
     async def _publish(self, data: bytes, receipt: str) -> Exception | None:
         confirmed: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+        def on_receipt(_: str, error: Exception | None) -> None:
+            if not confirmed.done():  # cancelled in this very turn
+                confirmed.set_result(error)
+
         while not self.void:
             try:
-                self._client.publish(data, receipt, lambda _, error: confirmed.set_result(error))
+                self._client.publish(data, receipt, on_receipt)
             except BufferFullError:
                 await asyncio.sleep(_PAUSE)
             else:
                 return await confirmed
         raise ConnectionLostError("its connection is gone")
+
+
+async def renew(client: Client, subscription: Subscription) -> None:
+    """Begin a subscription again, also if the broker does not read at the moment."""
+    while True:
+        try:
+            return client.renew(subscription)
+        except BufferFullError:
+            await asyncio.sleep(_PAUSE)

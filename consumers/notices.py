@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from activemq.message import encode_notice, property_of
-from consumers.reply import JSON, OCTETS, TEXT
+from consumers.answer import encode_answer, max_reply, replies_to
+from consumers.reply import JSON, OCTETS, TEXT, BadReplyError, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from consumers.delivery import Delivery
 
-# What a bridge passes on as one event; a chunk may be as large as a frame, and is cut by whoever sends it.
+# What a bridge passes on as one event.
 MAX_PROGRESS: Final = 64 * 1024  # bytes
+MAX_PIECE: Final = MAX_PROGRESS
 
 
 class Notices:
@@ -43,19 +45,51 @@ class Notices:
         status: int | None,
         headers: Mapping[str, str] | None,
     ) -> None:
-        """Send a part of the answer, and wait while the broker does not read."""
+        """Send a part of the answer, and wait while the broker does not read.
+
+        Bytes and text go in pieces of at most 64 KiB, or the limit of a reply; the head with the first of them.
+        Anything else goes as it is: half of a JSON document is none. Raises BadReplyError, with nothing sent, for a
+        head that cannot be an answer's and for JSON over the limit.
+        """
+        message = self._delivery.message
+        if not self._wanted("chunk"):
+            return
         body, usual = _as_body(data)
+        kind = content_type or usual
+        # What holds for the head of a reply holds here: sending another could cost the connection, with all its jobs.
+        encode_answer(message, Reply(b"", 200 if status is None else status, kind, headers or {}), "")
+        limit = max_reply(message)
+        if usual == JSON and len(body) > limit:
+            raise BadReplyError(f"a chunk of JSON of {len(body)} bytes, over the limit of {limit}")
         head = [] if status is None else [("http_status", str(status))]
         head += [(property_of(name), value) for name, value in (headers or {}).items()]
-        self._send("chunk", body, content_type or usual, head)
-        await self._delivery.drain()
+        for piece in [body] if usual == JSON else _pieces(body, min(MAX_PIECE, limit), text=usual == TEXT):
+            self._send("chunk", piece, kind, head)
+            head = []
+            await self._delivery.drain()
+
+    def _wanted(self, kind: str) -> bool:
+        message = self._delivery.message
+        return kind in message.reply_kinds and replies_to(message)
 
     def _send(self, kind: str, body: bytes, content_type: str, properties: Any) -> None:  # noqa: ANN401
         message = self._delivery.message
-        if kind not in message.reply_kinds or message.reply_to is None:
+        if not self._wanted(kind):
             return
         self._sequence += 1
         self._delivery.notify(encode_notice(message, kind, self._sequence, properties, body, content_type))
+
+
+def _pieces(body: bytes, size: int, *, text: bool) -> Iterator[bytes]:
+    """Cut a body into pieces of at most ``size`` bytes; text never within a character. An empty one is one piece."""
+    start = 0
+    while len(body) - start > size:
+        end = start + size
+        while text and body[end] & 0xC0 == 0x80 and end > start + 1:  # UTF-8: not a character's first byte
+            end -= 1
+        yield body[start:end]
+        start = end
+    yield body[start:]
 
 
 def _as_body(data: Any) -> tuple[bytes, str]:  # noqa: ANN401 - see Reply.of

@@ -48,7 +48,7 @@ async def run_handler(
             raise  # it is we who are cancelled
         outcome = "worker-failed"
     finally:
-        cancellations.end(call)
+        cancellations.end(stop)
         if interrupted and task is not None:
             task.uncancel()
     return None if request.cancelled else outcome

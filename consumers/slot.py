@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import encode_copy, encode_poison, encode_reply
 from consumers.answer import deadline_of, encode_answer, replies_to, timings
-from consumers.delivery import Delivery
-from consumers.policies.attempts import POISON, Verdict, judge
+from consumers.delivery import Delivery, renew
+from consumers.policies.attempts import POISON, Verdict, judge, told
 from consumers.reply import BadReplyError
 from consumers.running import run_handler
 
@@ -80,7 +80,7 @@ class Slot:
                 self.busy = False
             if self._suspended and not self._draining:
                 self._suspended = False
-                self._client.renew(self.subscription)
+                await renew(self._client, self.subscription)
         self._leave()
 
     def _leave(self) -> None:
@@ -123,32 +123,49 @@ class Slot:
             verdict = judge(message)
         except MessageError:
             return True  # which says so, to the requester too
-        queue = self._client.profile.queue
-        if verdict is Verdict.AGAIN:
-            self._counts.handed_on += 1
-            log.warning("call %s: a worker was lost with attempt %d; handed on", delivery.call, message.attempt)
-            copy = partial(encode_copy, message, queue(self._queue), message.attempt + 1)
-            await delivery.replace(copy, self.subscription)
-        elif verdict is Verdict.LOST:
+        if verdict is Verdict.AGAIN and not await self._hand_on(delivery):
+            verdict = Verdict.POISONED
+        if verdict is Verdict.LOST:
             self._counts.lost += 1
             log.warning("call %s: its worker was lost; the caller is told", delivery.call)
             if await self._tell(delivery, "worker-lost"):
                 await delivery.acknowledge()
         elif verdict is Verdict.POISONED:
-            self._counts.poisoned += 1
-            log.error("call %s: lost %d times; parked in %s%s", delivery.call, message.attempt, self._queue, POISON)
-            if await self._tell(delivery, "poisoned"):
-                parked = partial(encode_poison, message, queue(self._queue + POISON))
-                await delivery.replace(parked, self.subscription)
+            await self._park(delivery)
         return verdict is Verdict.RUN
+
+    async def _hand_on(self, delivery: Delivery) -> bool:
+        """Put a copy that counts at the end of the queue; False if the message cannot be copied."""
+        message = delivery.message
+        copy = partial(encode_copy, message, self._client.profile.queue(self._queue), message.attempt + 1)
+        try:
+            await delivery.replace(copy, self.subscription)
+        except MessageError as error:
+            log.error("call %s: cannot be handed on: %s", delivery.call, error)  # noqa: TRY400 - the message is at fault
+            return False
+        self._counts.handed_on += 1
+        log.warning("call %s: a worker was lost with attempt %d; handed on", delivery.call, message.attempt)
+        return True
+
+    async def _park(self, delivery: Delivery) -> None:
+        """Put the message aside, as far as it can be sent again, and tell the requester."""
+        message, name = delivery.message, self._queue + POISON
+        self._counts.poisoned += 1
+        log.error("call %s: lost %d times; parked in %s", delivery.call, message.attempt, name)
+        if not await self._tell(delivery, "poisoned"):
+            return
+        try:
+            await delivery.replace(partial(encode_poison, message, self._client.profile.queue(name)), self.subscription)
+        except MessageError as error:
+            log.error("call %s: cannot be parked, and is dropped: %s", delivery.call, error)  # noqa: TRY400 - as above
+            await delivery.acknowledge()
 
     async def _tell(self, delivery: Delivery, problem: str) -> bool:
         """Send a problem; False if the message is not to be acknowledged."""
         message = delivery.message
         if not replies_to(message):
             return True
-        data = self._encode(message, problem, [("attempt", str(message.attempt))])
-        return await delivery.reply(data, self._receipt())
+        return await delivery.reply(self._encode(message, problem, told(message)), self._receipt())
 
     async def _work(self, delivery: Delivery) -> bytes | None:
         """Run the handler; return the frame to send, or None if nobody waits for one."""

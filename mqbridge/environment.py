@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from activemq import Credentials
+from bridge.settings.secrets import read_secret as read_secret_file
 from mqbridge.console import CommandError
 
 if TYPE_CHECKING:
@@ -47,14 +48,11 @@ def admin_key(file: Path | None) -> str:
 
 
 def read_secret(path: Path) -> str:
-    """Return a file's text without the line end. Raises :class:`CommandError`."""
+    """Return the one line that a file holds. Raises :class:`CommandError`."""
     try:
-        secret = path.read_text().rstrip("\r\n")
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}", 2) from error
-    if not secret:
-        raise CommandError(f"{path} is empty; it should hold the secret", 2)
-    return secret
+        return read_secret_file(path)
+    except ValueError as error:
+        raise CommandError(str(error), 2) from error
 
 
 class Places(TypedDict):

@@ -87,7 +87,7 @@ def make_pages(
         problem = error if isinstance(error, Problem) else _problem_of(error)
         return _answer(request, problem, new_id(), public_url)
 
-    return Starlette(
+    pages = Starlette(
         routes=[
             Route("/-/live", live, methods=["GET"]),
             Route("/-/ready", readiness, methods=["GET"]),
@@ -97,6 +97,8 @@ def make_pages(
         ],
         exception_handlers={404: refused, 405: refused, Problem: refused},
     )
+    pages.router.redirect_slashes = False  # it would answer any Host, before the gate is asked
+    return pages
 
 
 def _problem_of(error: Exception | HTTPException) -> Problem:

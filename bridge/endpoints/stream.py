@@ -14,6 +14,7 @@ from activemq.message import ReplyMessage
 from bridge import translate
 from bridge.endpoints.outcomes import problem_of
 from bridge.exchange import End, Refused
+from bridge.link import attempt_of
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.translate import Answer, Head
 
 KEEP_ALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
-MAX_EVENT: Final = 64 * 1024  # bytes
+MAX_EVENT: Final = 64 * 1024  # bytes of a worker's word, as it sent them: what it can know
 MAX_BEHIND: Final = 1024 * 1024  # bytes that wait for a reader
 EVENT_STREAM: Final = b"text/event-stream"
 
@@ -68,7 +69,7 @@ class Parts:
 
     def add(self, data: bytes, *, may_be_lost: bool) -> None:
         """Keep a part until it is sent. A reader too far behind loses what may be lost; else the call ends."""
-        if self._behind + len(data) > MAX_BEHIND:
+        if self._behind and self._behind + len(data) > MAX_BEHIND:  # a single part may be larger than that
             if not may_be_lost:
                 self._held.end(End.READER_BEHIND)
             return
@@ -107,13 +108,13 @@ class EventStream:
 
     def on_notice(self, frame: Frame) -> None:
         """See :class:`Stream`."""
-        kind = frame.get("reply_kind") or ""
-        document = {"attempt": self._held.attempt} if kind == "started" else _document(frame)
-        event = self._event(kind, json.dumps(document).encode())
-        if len(event) <= MAX_EVENT:
-            self._parts.add(event, may_be_lost=kind != "chunk")
-        elif kind == "chunk":
-            self._held.end(End.BAD_PART)
+        kind = frame.raw("reply_kind") or ""
+        if len(frame.body) > MAX_EVENT or frame.oversize:
+            if kind == "chunk":
+                self._held.end(End.BAD_PART)
+            return
+        data = _json({"attempt": self._held.attempt}) if kind == "started" else _document(frame)
+        self._parts.add(self._event(kind, data), may_be_lost=kind != "chunk")
 
     async def run(self, call: Call) -> Outcome:
         """See :class:`Stream`."""
@@ -131,7 +132,7 @@ class EventStream:
         try:
             if not isinstance(outcome, Frame):
                 raise problem_of(outcome, self._route, self._held)
-            event = self._event("done", json.dumps(_done(translate.answer_of(outcome, self._route))).encode())
+            event = self._event("done", _json(_done(translate.answer_of(outcome, self._route))))
         except Problem as problem:
             event = self._event("failed", call.document(problem))
         await call.send_part(event, last=True)
@@ -153,6 +154,9 @@ class BodyStream:
 
     def on_notice(self, frame: Frame) -> None:
         """Take a chunk; one of another attempt is never spliced to what was sent."""
+        if self._head is not None and self._attempt != self._held.attempt:
+            self._held.end(End.WORKER_LOST)
+            return
         if frame.raw("reply_kind") != "chunk":
             return
         if self._head is None:
@@ -162,9 +166,7 @@ class BodyStream:
                 self._held.end(End.BAD_PART)
                 return
             self._attempt = self._held.attempt
-        if self._attempt != self._held.attempt:
-            self._held.end(End.WORKER_LOST)
-        elif frame.oversize:
+        if frame.oversize:
             self._held.end(End.BAD_PART)
         else:
             self._parts.add(frame.body, may_be_lost=False)
@@ -188,11 +190,13 @@ class BodyStream:
             await call.send_part(outcome.body, last=True)
 
     def _is_whole(self, frame: Frame) -> bool:
+        """Say whether a reply is the end of what was sent: of the same attempt, and no error that its head hides."""
+        if (attempt_of(frame) or self._held.attempt) != self._attempt:
+            return False
         try:
-            translate.answer_of(frame, self._route)
+            return translate.answer_of(frame, self._route).status < 400
         except Problem:
             return False
-        return True
 
 
 def _done(answer: Answer) -> dict[str, object]:
@@ -206,15 +210,20 @@ def _done(answer: Answer) -> dict[str, object]:
     }
 
 
-def _document(frame: Frame) -> object:
+def _document(frame: Frame) -> bytes:
     """Return a notice's body as JSON: as it is, or as text, or as base64."""
     try:
         if "json" in ReplyMessage(frame).content_type:
-            return json.loads(frame.body)
-    except (ValueError, ActiveMQError):
-        pass  # what says it is JSON and is not is told as text
+            return _json(json.loads(frame.body))
+    except (ValueError, RecursionError, ActiveMQError):
+        pass  # what says it is JSON and is not is told as text; so are NaN and what is too deep for us
     body = _body(frame.body)
-    return body.get("body", body)
+    return _json(body.get("body", body))
+
+
+def _json(document: object) -> bytes:
+    """Return it on one line, no longer than it need be; raises ValueError for what JSON does not have."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _body(body: bytes) -> dict[str, object]:

@@ -25,7 +25,7 @@ from consumers.adapters.stomppy_link import Link
 from consumers.answer import call_of, deadline_of, encode_answer, replies_to, timings
 from consumers.counts import Counts
 from consumers.handler import is_async, make_call
-from consumers.policies.attempts import POISON, Verdict, judge
+from consumers.policies.attempts import POISON, Verdict, judge, told
 from consumers.policies.cancellations import Cancellations
 from consumers.reply import BadReplyError, RefusedError, Reply
 from consumers.request import Request
@@ -187,24 +187,40 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             verdict = judge(message)
         except MessageError:
             return True  # which says so, to the requester too
-        call, link = call_of(message), self._link
-        lost = [("attempt", str(message.attempt))]
-        if verdict is Verdict.AGAIN:
-            self.counts.handed_on += 1
-            log.warning("call %s: a worker was lost with attempt %d; handed on", call, message.attempt)
-            copy = partial(encode_copy, message, link.profile.queue(self._queue), message.attempt + 1)
-            link.replace(frame, generation, copy)
-        elif verdict is Verdict.LOST:
+        if verdict is Verdict.AGAIN and not self._hand_on(message, frame, generation):
+            verdict = Verdict.POISONED
+        if verdict is Verdict.LOST:
             self.counts.lost += 1
-            log.warning("call %s: its worker was lost; the caller is told", call)
-            self._reply(message, "worker-lost", generation, lost)
-            link.ack(frame, generation)
+            log.warning("call %s: its worker was lost; the caller is told", call_of(message))
+            self._reply(message, "worker-lost", generation, told(message))
+            self._link.ack(frame, generation)
         elif verdict is Verdict.POISONED:
-            self.counts.poisoned += 1
-            log.error("call %s: lost %d times; parked in %s%s", call, message.attempt, self._queue, POISON)
-            self._reply(message, "poisoned", generation, lost)
-            link.replace(frame, generation, partial(encode_poison, message, link.profile.queue(self._queue + POISON)))
+            self._park(message, frame, generation)
         return verdict is Verdict.RUN
+
+    def _hand_on(self, message: RequestMessage, frame: StompFrame, generation: int) -> bool:
+        """Put a copy that counts at the end of the queue; False if the message cannot be copied."""
+        copy = partial(encode_copy, message, self._link.profile.queue(self._queue), message.attempt + 1)
+        try:
+            self._link.replace(frame, generation, copy)
+        except MessageError as error:
+            log.error("call %s: cannot be handed on: %s", call_of(message), error)  # noqa: TRY400 - the message's fault
+            return False
+        self.counts.handed_on += 1
+        log.warning("call %s: a worker was lost with attempt %d; handed on", call_of(message), message.attempt)
+        return True
+
+    def _park(self, message: RequestMessage, frame: StompFrame, generation: int) -> None:
+        """Put the message aside, as far as it can be sent again, and tell the requester."""
+        name = self._queue + POISON
+        self.counts.poisoned += 1
+        log.error("call %s: lost %d times; parked in %s", call_of(message), message.attempt, name)
+        self._reply(message, "poisoned", generation, told(message))
+        try:
+            self._link.replace(frame, generation, partial(encode_poison, message, self._link.profile.queue(name)))
+        except MessageError as error:
+            log.error("call %s: cannot be parked, and is dropped: %s", call_of(message), error)  # noqa: TRY400 - as above
+            self._link.ack(frame, generation)
 
     def _run(self, message: RequestMessage) -> tuple[Reply | str | None, list[tuple[str, str]]]:
         """Return what the function came to (None: nobody wants to know), and the timings."""
@@ -245,7 +261,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             log.exception("call %s: the handler failed", call)
             outcome = "bad-reply" if isinstance(error, BadReplyError) else "worker-failed"
         finally:
-            self._cancellations.end(request.correlation_id)
+            self._cancellations.end(stop)
         if request.cancelled:
             self.counts.cancelled += 1
             log.info("call %s: over while it ran", call)

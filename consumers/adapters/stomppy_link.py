@@ -127,10 +127,13 @@ class Link:
             self._waiting[receipt] = confirmed
         return receipt, confirmed
 
-    def send(self, data: bytes) -> None:
-        """Send an encoded frame through stomp.py, which has escapes, TLS and heart-beats of its own."""
+    def send(self, data: bytes, **headers: str) -> None:
+        """Send an encoded frame through stomp.py, which has escapes, TLS and heart-beats of its own.
+
+        ``headers`` are added to the frame's own.
+        """
         (frame,) = Parser(Limits(max_body=len(data)), CLIENT_COMMANDS).feed(data)
-        self._connection.send_frame(frame.command, frame.headers, frame.body)
+        self._connection.send_frame(frame.command, frame.headers | headers, frame.body)
 
     def ack(self, frame: StompFrame, generation: int, **transaction: str) -> None:
         """Acknowledge a message, on its own connection only."""
@@ -142,20 +145,35 @@ class Link:
     def replace(self, frame: StompFrame, generation: int, encode: Callable[[str], bytes]) -> None:
         """Put another message in this one's place, both or neither; if the broker will not, give it back.
 
-        ``encode`` gets the transaction's name and returns the other message's frame.
+        ``encode`` gets the transaction's name and returns the other message's frame; what it raises is raised, with
+        nothing sent. A COMMIT behind a refused SEND could strand the message (Client.move says how): SEND is asked
+        first.
         """
-        receipt, confirmed = self.receipt(generation)
-        self._connection.begin(transaction=receipt)
-        self.send(encode(receipt))
-        self.ack(frame, generation, transaction=receipt)
-        self._connection.commit(transaction=receipt, receipt=receipt)
+        name = f"{self._name}-{self._queue}-move-{next(self._receipts)}"
+        data = encode(name)
         try:
+            receipt, confirmed = self.receipt(generation)
+            self._connection.begin(transaction=name)
+            self.send(data, receipt=receipt)
+            self._taken(name, confirmed)
+            receipt, confirmed = self.receipt(generation)
+            self.ack(frame, generation, transaction=name)
+            self._connection.commit(transaction=name, receipt=receipt)
             confirmed.result()
         except ServerError as error:
             log.error("message %s could not be moved: %s", frame.headers.get("message-id"), error)  # noqa: TRY400 - it says all
             time.sleep(_GIVE_BACK_AFTER)
+            with self._lock:
+                self._check(generation)  # the next connection's subscription is none of this message's
             self.unsubscribe(frame.headers["subscription"])
             self.subscribe(frame.headers["subscription"])
+
+    def _taken(self, transaction: str, confirmed: Future[None]) -> None:
+        try:
+            confirmed.result()
+        except ServerError:
+            self._connection.abort(transaction=transaction)
+            raise
 
     def _check(self, generation: int) -> None:
         if generation != self.generation:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from activemq.errors import MessageError
+
 if TYPE_CHECKING:
     from activemq.message import RequestMessage
 
@@ -27,11 +29,22 @@ class Verdict(enum.Enum):
 
 
 def judge(message: RequestMessage) -> Verdict:
-    """Say what to do; raises MessageError for an attempt that is not a number."""
-    if not message.redelivered:
+    """Say what to do; raises MessageError for an attempt that is not a number.
+
+    A message whose body was over the worker's limit is "run" at once, which refuses it: a copy would have no body.
+    """
+    if not message.redelivered or message.frame.oversize:
         return Verdict.RUN
     if message.text("redeliver") == "false":
         return Verdict.LOST
     if message.attempt >= (message.number("max_attempts") or DEFAULT_MAX_ATTEMPTS):
         return Verdict.POISONED
     return Verdict.AGAIN
+
+
+def told(message: RequestMessage) -> list[tuple[str, str]]:
+    """Return the properties that tell the requester which attempt was lost; none if the message says nonsense."""
+    try:
+        return [("attempt", str(message.attempt))]
+    except MessageError:
+        return []

@@ -20,7 +20,8 @@ class Cancellations:
         """``client``: not started yet; None if whoever makes this calls :meth:`on_cancel`."""
         self._remembered = remembered
         self._ids: dict[str, None] = {}  # in the order of their coming
-        self._running: dict[str, Callable[[], None]] = {}
+        # By what stops it, since two messages may have one id: a second attempt, while the first one's thread goes on.
+        self._running: dict[Callable[[], None], str] = {}
         if client is not None:
             client.subscribe(lambda p: {"destination": p.topic(CANCEL_TOPIC), "ack": "auto"}, self.on_cancel)
             client.listen(lambda: None, self._on_lost)
@@ -30,15 +31,15 @@ class Cancellations:
 
     def begin(self, correlation_id: str, stop: Callable[[], None]) -> None:
         """Have ``stop`` called if the call is cancelled before :meth:`end`."""
-        self._running[correlation_id] = stop
+        self._running[stop] = correlation_id
 
-    def end(self, correlation_id: str) -> None:
+    def end(self, stop: Callable[[], None]) -> None:
         """Forget a job that has ended."""
-        self._running.pop(correlation_id, None)
+        self._running.pop(stop, None)
 
     def _on_lost(self, _: Exception) -> None:
         """Stop all: the broker gives what runs here to other workers, and no reply of ours would be acknowledged."""
-        for stop in tuple(self._running.values()):
+        for stop in tuple(self._running):
             stop()
 
     def on_cancel(self, frame: Frame) -> None:
@@ -46,10 +47,9 @@ class Cancellations:
         correlation_id = frame.get("correlation-id")
         if not correlation_id:
             return
-        stop = self._running.get(correlation_id)
-        if stop is not None:
-            stop()
-            return
+        for stop, running in tuple(self._running.items()):
+            if running == correlation_id:
+                stop()
         self._ids[correlation_id] = None
         if len(self._ids) > self._remembered:
             del self._ids[next(iter(self._ids))]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bridge.app import make_client
+from bridge.app import Bridge
 from bridge.server import choose
 from bridge.settings import Settings, SettingsError, load
 from mqbridge.environment import environment
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONNECT_WITHIN = 5.0  # seconds
+PRESENCE_WITHIN = 3.0  # seconds
 SKEW = 1_000  # ms; more than this and the two clocks deserve a look
 
 
@@ -29,6 +31,7 @@ class Finding:
     ok: bool
     detail: str
     advice: str = ""
+    warning: bool = False
 
 
 async def check(config: Path, *, as_json: bool) -> int:
@@ -39,9 +42,10 @@ async def check(config: Path, *, as_json: bool) -> int:
     else:
         console = Console(highlight=False, soft_wrap=True)
         for finding in findings:
-            console.print(f"[{'green' if finding.ok else 'red'}]{'✓' if finding.ok else '✗'}[/] ", end="")
-            console.print(f"{finding.what}: {finding.detail}", markup=False)
-            if finding.advice and not finding.ok:
+            colour, mark = ("red", "✗") if not finding.ok else ("yellow", "!") if finding.warning else ("green", "✓")
+            console.print(f"[{colour}]{mark}[/] ", end="")
+            console.print(f"{finding.what}: {finding.detail}".replace("\n", "\n    "), markup=False)
+            if finding.advice:
                 console.print(f"  → {finding.advice}", markup=False)
     return 0 if all(finding.ok for finding in findings) else 1
 
@@ -54,15 +58,17 @@ async def _look(config: Path) -> list[Finding]:
             Finding("configuration", ok=False, detail=str(error), advice="correct these keys; docs/configuration.md")
         ]
     findings = [Finding("configuration", ok=True, detail=f"{config}: {len(settings.routes)} routes")]
-    findings += [Finding("configuration", ok=True, detail=note) for note in settings.notes]
+    findings += [Finding("configuration", ok=True, detail=note, warning=True) for note in settings.notes]
     findings.append(Finding("HTTP server", ok=True, detail=" (".join(choose(settings.server)) + ")"))
     return findings + await _look_at_broker(settings)
 
 
 async def _look_at_broker(settings: Settings) -> list[Finding]:
     urls = ", ".join(map(str, settings.broker.urls))
-    client = make_client(settings.broker)
-    async with client:
+    bridge = Bridge(settings)  # without an HTTP server: what it finds out is what a bridge would
+    await bridge.start()
+    client = bridge.client
+    try:
         try:
             async with asyncio.timeout(CONNECT_WITHIN):
                 await client.wait_connected()
@@ -75,7 +81,28 @@ async def _look_at_broker(settings: Settings) -> list[Finding]:
         return [
             Finding("broker", ok=True, detail=f"{urls}: connected ({client.profile.kind})"),
             Finding("echo", ok=clock.measured, detail=f"clock offset {skew}" if clock.measured else "no echo came back",
-                    advice="may this login create and write temporary queues?"),
+                    advice="" if clock.measured else "may this login create and write temporary queues?"),
             Finding("clocks", ok=abs(clock.offset_ms) < SKEW, detail=skew,
-                    advice="deadlines are corrected for it, but set both clocks by NTP"),
+                    advice="" if abs(clock.offset_ms) < SKEW else "deadlines are corrected for it, but use NTP"),
+            *await _look_at_workers(bridge),
         ]  # fmt: skip
+    finally:
+        await bridge.stop()
+
+
+async def _look_at_workers(bridge: Bridge) -> list[Finding]:
+    """Say who listens on each queue. Workers come and go, so their absence is told but is no fault."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PRESENCE_WITHIN):
+            while not bridge.presence.known:  # noqa: ASYNC110 - it has nothing to wait on
+                await asyncio.sleep(0.05)
+    findings = []
+    for queue in bridge.presence.queues.values():
+        if queue.listeners > 0:
+            detail, advice = f"{queue.listeners} idle or busy slots listen", ""
+        elif queue.listeners == 0:
+            detail, advice = "nobody listens: calls get 503 no-worker", "start a worker: `mqbridge work MODULE:NAME`"
+        else:
+            detail, advice = "the broker does not say who listens", ""
+        findings.append(Finding(f"queue {queue.name}", ok=True, detail=detail, advice=advice, warning=bool(advice)))
+    return findings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from mqbridge.console import CommandError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 READY_WITHIN = 30.0  # seconds
+LONGEST_LINE = 1024 * 1024  # bytes
 DRAINED_WITHIN = 45.0  # seconds; then it is killed
 
 
@@ -27,7 +29,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._output: asyncio.Task[None] | None = None
         self._is_ready = asyncio.Event()
-        self._last_lines: list[str] = []
+        self._last_lines: deque[str] = deque(maxlen=5)
 
     @property
     def pid(self) -> int:
@@ -40,6 +42,7 @@ class Child:
             env=self._environ,
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            limit=LONGEST_LINE,
             start_new_session=True,  # Ctrl-C is for us: we stop the children in order
             preexec_fn=drained_with_parent(),
         )
@@ -80,7 +83,7 @@ class Child:
         finally:
             ready.cancel()
         if not self._is_ready.is_set():
-            said = "\n".join(self._last_lines[-5:]) or "(it said nothing)"
+            said = "\n".join(self._last_lines) or "(it said nothing)"
             raise CommandError(f"the {self._name} did not start:\n{said}")
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:

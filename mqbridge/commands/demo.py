@@ -116,12 +116,13 @@ def _free_port(wanted: int) -> int:
 
 
 def _print_what_next(console: Console, broker: EmbeddedBroker, passcode: Path, worker: Child) -> None:
-    command = f"{Path(sys.argv[0]).name} work consumers.demo:worker"
+    installed = Path(sys.executable).with_name("mqbridge")
+    program = str(installed) if installed.exists() else f"{sys.executable} -m mqbridge"
+    command = f"{program} work consumers.demo:worker"
     console.print("Still running. In a second terminal, repeat any of these, or:")
     console.print(f"  kill -9 {worker.pid}   # a worker dies: the other one goes on", markup=False)
-    console.print(
-        f"  {command} --broker {broker.stomp_url} --login {broker.login} --passcode-file {passcode}", markup=False
-    )
+    options = f"--broker {broker.stomp_url} --login {broker.login} --passcode-file {passcode}"
+    console.print(f"  {command} {options}   # one more worker", markup=False)
     console.print("Ctrl-C stops all.")
 
 

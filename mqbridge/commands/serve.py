@@ -43,6 +43,7 @@ def with_admin_key(settings: Settings) -> Settings:
         return settings
     key = secrets.token_urlsafe(32)
     say(f"admin key {key}")
+    log.info("the admin key opens `mqbridge top` and /-/api until the bridge ends; [admin] key_sha256 sets your own")
     admin = Admin(key_sha256=hashlib.sha256(key.encode()).hexdigest())
     return settings.model_copy(update={"admin": admin})
 

@@ -51,7 +51,13 @@ def scenes(folder: Path) -> list[Scene]:
     return [
         Scene("A text to analyse", "/texts", "text/plain", 200, TEXT),
         Scene("A JPEG to scale down", "/thumbnails/160", "image/jpeg", 200, upload=photo, save=thumbnail),
-        Scene("A job that fails: its trace stays in the worker's log", "/flaky", "text/plain", 502, "x"),
+        Scene(
+            "A job that fails: the caller is told so, its trace is for the worker's log",
+            "/flaky",
+            "text/plain",
+            502,
+            "x",
+        ),
         Scene("One that is too slow for its route, which waits 2 s", "/slow", "text/plain", 504, "x"),
         Scene("The same, from a caller who waits 1 s only", "/slow", "text/plain", 504, "x", headers=wait),
     ]

@@ -76,7 +76,10 @@ def find_asgi_worker(reference: str, queue: str) -> Worker:
     """Make a worker of an ASGI app by ``MODULE:APP``. Raises :class:`CommandError`."""
     from consumers.adapters.asgi import asgi_worker  # noqa: PLC0415 - only where it is used
 
-    return asgi_worker(find(reference, "--asgi"), queue)
+    app = find(reference, "--asgi")
+    if not callable(app):
+        raise CommandError(f"--asgi {reference} is a {type(app).__name__}, not an ASGI app", 2)
+    return asgi_worker(app, queue)
 
 
 def make_forward_worker(queue: str, url: str, concurrency: int) -> Worker:

@@ -8,6 +8,7 @@ from activemq import client as client_module
 from activemq.brokers import Profile
 from activemq.client import Client
 from activemq.errors import (
+    BufferFullError,
     ConnectionLostError,
     ServerError,
 )
@@ -240,6 +241,41 @@ async def test_stomp_1_2_acknowledges_by_the_ack_header_as_it_stood(server) -> N
         await asyncio.wait_for(client.wait_connected(), 10)
         assert client.ack(Frame("MESSAGE", "\nack:ID\\c7\\\\"), 1)
         assert (await wire.frame()).headers == {"id": "ID:7\\"}
+
+
+async def test_a_full_buffer_leaves_a_subscription_as_it_was_and_its_renewal_to_be_tried_again(
+    fake: FakeBroker, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(fake) as client:
+        subscription = client.subscribe(consume("a"), lambda _: None)
+        connection = client._connection
+        assert connection is not None
+        write, full = connection.write, [True, False, True, False]
+
+        def refusing(data: bytes) -> None:
+            if full.pop(0):
+                raise BufferFullError("full")
+            write(data)
+
+        monkeypatch.setattr(connection, "write", refusing)
+        for at in ("UNSUBSCRIBE", "SUBSCRIBE"):
+            with pytest.raises(BufferFullError):
+                client.renew(subscription)
+            assert (subscription.id in client._subscriptions) == (at == "UNSUBSCRIBE")
+        client.renew(subscription)
+        await eventually(lambda: len(of(fake, "SUBSCRIBE")) == 2)
+        assert len(of(fake, "UNSUBSCRIBE")) == 1
+        assert subscription.error is None
+
+
+async def test_a_connection_is_alive_until_it_is_lost(fake: FakeBroker, eventually: Eventually) -> None:
+    async with connected(fake) as client:
+        assert (client.alive(0), client.alive(1)) == (False, True)
+        lost: list[bool] = []
+        client.listen(lambda: None, lambda _: lost.append(client.alive(1)))
+        await fake.drop_connections()
+        await eventually(lambda: client.generation == 2 and client.connected)
+        assert (lost, client.alive(1), client.alive(2)) == ([False], False, True)
 
 
 # -- another message in the place of one

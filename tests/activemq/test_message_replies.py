@@ -190,6 +190,60 @@ def test_poison_is_kept_for_ever_for_nobody_and_says_what_it_was() -> None:
     }
 
 
+def redelivered(*headers: tuple[str, str]) -> RequestMessage:
+    lines = "".join(f"\n{name}:{value}" for name, value in headers)
+    return RequestMessage(Frame("MESSAGE", f"\ndestination:/queue/q\nmessage-id:ID:7{lines}", b"body"))
+
+
+UNFIT = {
+    "long once escaped": [("big", r"\c" * 4_700)],
+    "a long name": [("n" * 9_217, "")],
+    "a NUL": [("nul", "a\0b")],
+    "a NUL in its name": [("n\0l", "x")],
+    "too many": [(f"p{number}", "1") for number in range(1_000)],
+}
+
+
+@pytest.mark.parametrize("headers", UNFIT.values(), ids=UNFIT)
+def test_what_the_broker_would_drop_the_connection_for_is_not_copied(headers: list[tuple[str, str]]) -> None:
+    with pytest.raises(MessageError, match="cannot be sent again"):
+        encode_copy(redelivered(*headers), "/queue/q", 2, "t")
+
+
+@pytest.mark.parametrize("headers", UNFIT.values(), ids=UNFIT)
+def test_poison_is_parked_without_what_cannot_be_sent_and_names_it(headers: list[tuple[str, str]]) -> None:
+    data = encode_poison(redelivered(("good", "1"), *headers), "/queue/q.poison", "t")
+    frame = sent(data)
+    lines = data.split(b"\n\n")[0].split(b"\n")
+    assert (frame.get("good"), frame.body) == ("1", b"body")
+    assert (max(map(len, lines)) < 10_240, len(lines) < 1_000) == (True, True)
+    assert headers[-1][0].replace("\0", "")[:80] in (frame.get("left_out") or "")
+
+
+@pytest.mark.parametrize("size", [9_215, 9_216, 9_217])
+def test_a_line_of_nine_kib_is_the_longest_that_is_copied(size: int) -> None:
+    message = redelivered(("big", "x" * (size - 3)))
+    if size <= 9_216:
+        assert len(sent(encode_copy(message, "/queue/q", 2, "t")).get("big") or "") == size - 3
+    else:
+        with pytest.raises(MessageError, match="big"):
+            encode_copy(message, "/queue/q", 2, "t")
+
+
+def test_a_message_whose_body_was_thrown_away_is_neither_copied_nor_parked() -> None:
+    message = redelivered()
+    message.frame.oversize = 20_000_000
+    with pytest.raises(MessageError, match="20000000 bytes"):
+        encode_copy(message, "/queue/q", 2, "t")
+    with pytest.raises(MessageError, match="20000000 bytes"):
+        encode_poison(message, "/queue/q.poison", "t")
+
+
+def test_headers_that_cannot_be_read_cannot_be_copied() -> None:
+    with pytest.raises(MessageError, match="undefined escape"):
+        encode_copy(redelivered(("bad", "\\q")), "/queue/q", 2, "t")
+
+
 # -- replies in
 
 

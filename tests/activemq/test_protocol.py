@@ -279,3 +279,10 @@ def test_disconnect_asks_for_its_receipt() -> None:
     stomp.data_to_send(0.0)
     stomp.disconnect("bye")
     assert stomp.data_to_send(1.0) == b"DISCONNECT\nreceipt:bye\n\n\0"
+
+
+@pytest.mark.parametrize("field", ["login", "passcode", "host"])
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b"])
+def test_credentials_that_no_connect_frame_can_carry_are_refused(field: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be one line"):
+        Credentials(**{field: value})

@@ -31,6 +31,7 @@ class Streams:
         self.answers = {}
         self.bodies = {}
         self.ended = set()
+        self.resets = {}
         self.closed = False
         self._reading = None
 
@@ -83,6 +84,8 @@ class Streams:
                     self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamEnded):
                     self.ended.add(event.stream_id)
+                elif isinstance(event, h2.events.StreamReset):
+                    self.resets[event.stream_id] = event.error_code
             self._flush()
         self.closed = True
 

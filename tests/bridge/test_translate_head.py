@@ -343,3 +343,32 @@ def test_any_headers_are_read_or_refused_with_a_400(headers):
     else:
         name = "invalid-request"
     assert name == "invalid-request"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("sec-fetch-site", "cross-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "https://localhost.evil.example"),
+        ("origin", "null"),
+        ("host", "[::1].evil.example"),
+    ],
+)
+def test_an_open_bridge_takes_nothing_from_other_sites_pages(header):
+    host = () if header[0] == "host" else (("host", "localhost:8080"),)
+    assert refusal(translate.check_open_bridge, head_of(*host, header)).name == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("origin", "http://localhost:3000"),
+        ("origin", "http://127.0.0.1"),
+        ("origin", "http://[::1]:8080"),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-site", "none"),
+    ],
+)
+def test_an_open_bridge_takes_what_pages_of_its_own_machine_send(header):
+    translate.check_open_bridge(head_of(("host", "localhost:8080"), header))

@@ -141,6 +141,14 @@ class Requester:
         await self.client.request_receipt(encode("SEND", kept, data), f"sent-{correlation_id}", timeout=PATIENCE)
         return headers.get("correlation_id") or correlation_id
 
+    async def send_raw(self, queue: str, header: bytes, body: bytes) -> str:
+        """Send a request with a header line that our encoder would not write; return its correlation id."""
+        call = secrets.token_hex(16)
+        head = f"SEND\ndestination:/queue/{queue}\nreply-to:{self.client.profile.reply_to('answers')}\n"
+        data = f"{head}correlation-id:{call}\nreceipt:sent-{call}\n".encode() + header + b"\n\n" + body + b"\0"
+        await self.client.request_receipt(data, f"sent-{call}", timeout=PATIENCE)
+        return call
+
     async def reply(self, correlation_id: str) -> Frame:
         """Wait for the one reply."""
         await until(lambda: correlation_id in self.replies, f"a reply to {correlation_id}")

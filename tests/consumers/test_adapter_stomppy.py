@@ -393,6 +393,44 @@ async def test_a_message_that_was_lost_too_often_is_parked(broker, requester, qu
     assert await left_in(f"{queue}.poison", requester) == [b"job"]
 
 
+async def test_a_lost_message_with_a_header_that_is_too_long_to_send_again_is_parked_without_it(
+    broker, requester, queue, version
+):
+    call = await requester.send_raw(queue, b"big:" + b":" * 9_000, b"job")
+    await lose(broker, queue)
+    async with Program(broker, queue, run_all_the_same, version=version) as program:
+        assert (await requester.reply(call)).get("problem") == "poisoned"
+        assert program.listener._link.generation == 1
+    assert await left_in(f"{queue}.poison", requester) == [b"job"]
+    assert (program.counts.poisoned, program.counts.handed_on) == (1, 0)
+
+
+async def test_a_lost_message_whose_body_decoding_has_destroyed_is_refused_and_not_copied(broker, requester, queue):
+    call = await requester.send(queue, b"a\xffb")
+    await lose(broker, queue)
+    async with Program(broker, queue, run_all_the_same) as program:
+        assert (await requester.reply(call)).get("problem") == "worker-failed"
+    assert (program.counts.failed, program.counts.handed_on) == (1, 0)
+
+
+async def test_a_lost_message_whose_copy_the_broker_refuses_is_offered_again(caplog):
+    async with FakeBroker() as fake, Requester(new_client(fake)) as requester:
+        await requester.send("q", b"job", max_attempts="1")
+        await lose(fake, "q")
+        fake.refuse("/queue/q.poison", "not for you")
+        connection = stomp.StompConnection12([("127.0.0.1", fake.port)], auto_decode=False)
+        listener = WorkerListener(connection, "q", run_all_the_same)
+        connection.set_listener("worker", listener)
+        await asyncio.to_thread(connection.connect, "me", "pass", wait=True)
+        await until(lambda: "could not be moved" in caplog.text)
+        fake.allow("/queue/q.poison")
+        await until(lambda: fake.messages("q.poison"))
+        await asyncio.to_thread(listener.close)
+        await asyncio.to_thread(connection.disconnect, "bye")
+        assert [message.body for message in fake.messages("q.poison")] == [b"job"]
+        assert not fake.unacknowledged("q")
+
+
 # -- its end, and its mistakes
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from activemq.frames import encode
-from tests.consumers.harness import PATIENCE, Gate, Requester, new_client, running, until, worker_of
+from tests.consumers.harness import PATIENCE, Gate, Requester, left_in, new_client, running, until, worker_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -232,3 +232,22 @@ async def test_a_foreign_frame_on_the_connection_does_not_disturb(broker, reques
         run.client.send(encode("ACK", [("id", "nobody's")]))
         assert (await requester.call(queue, "job")).body == b"job"
         assert run.client.generation == 1
+
+
+async def test_a_lost_message_with_a_header_that_is_too_long_to_send_again_costs_nobody_the_connection(
+    broker, requester, queue
+):
+    """Escaped it is over 10 KiB, for which Classic drops a connection; legal on the way in."""
+    call = await requester.send_raw(queue, b"big:" + b":" * 9_000, b"job")
+    came = []
+    async with new_client(broker) as victim:
+        victim.subscribe(lambda profile: profile.consume(queue), came.append)
+        await until(lambda: came)
+    gate = Gate()
+    gate.open.set()
+    async with running(worker_of(queue, gate), broker) as run:
+        assert (await requester.reply(call)).get("problem") == "poisoned"
+        assert (await requester.call(queue, "next")).body == b"next"
+        assert run.client.generation == 1
+    assert await left_in(f"{queue}.poison", requester) == [b"job"]
+    assert gate.begun == ["next"]

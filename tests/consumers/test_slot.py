@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from activemq import Clock, Frame
-from activemq.errors import BufferFullError, NotConnectedError, ServerError
-from consumers import Reply
+from activemq.brokers import profile_for
+from activemq.errors import BufferFullError, ConnectionLostError, NotConnectedError, ServerError
+from consumers import Reply, delivery
 from consumers.counts import Counts
 from consumers.policies import Policies
 from consumers.reply import BadReplyError, RefusedError
@@ -32,17 +33,43 @@ class StubClient:
         self.unsubscribed = []
         self.refusals = []
         self.confirms = True
+        self.connected = True
+        self.on_lost = []
+        self.profile = profile_for("classic", "")
+        self.moved = []
+        self.renewed = []
 
     def subscribe(self, headers, on_message):
         self.deliver = on_message
         return type("Subscription", (), {"id": "s1"})()
 
     def listen(self, on_connected, on_lost):
-        pass
+        self.on_lost.append(on_lost)
+
+    def lose(self):
+        self.connected = False
+        for on_lost in self.on_lost:
+            on_lost(ConnectionLostError("gone"))
+
+    async def move(self, frame, generation, encode):
+        data = encode("t1")
+        self.write()
+        self.moved.append(data)
+
+    def renew(self, subscription):
+        self.write()
+        self.renewed.append(subscription.id)
 
     def unsubscribe(self, subscription):
         self.write()
         self.unsubscribed.append(subscription.id)
+
+    def alive(self, generation):
+        return self.connected and generation == self.generation
+
+    def send(self, data):
+        self.write()
+        self.sent.append(data)
 
     def write(self):
         if self.refusals:
@@ -59,7 +86,7 @@ class StubClient:
         self.forgotten.append(receipt)
 
     def ack(self, frame, generation):
-        if generation != self.generation:
+        if not self.alive(generation):
             return False
         self.write()
         self.acked.append(frame)
@@ -213,4 +240,107 @@ async def test_a_drained_slot_leaves_what_has_just_come_to_others():
         await asyncio.wait_for(task, PATIENCE)
     assert client.unsubscribed
     assert not client.sent
+    assert not client.acked
+
+
+async def never(request):
+    raise AssertionError("it must not be run")
+
+
+def redelivered(head="", body=b"body"):
+    start = "".join(f"\n{name}:{value}" for name, value in REQUEST.items())
+    return Frame("MESSAGE", f"{start}\nredelivered:true{head}", body)
+
+
+@pytest.mark.parametrize("head", ["\nbig:" + r"\c" * 9_000, "\nnul:a\0b"], ids=["a long header", "a NUL"])
+async def test_a_lost_message_that_cannot_be_copied_is_parked_without_what_is_at_fault(head):
+    async with slot_with(never) as (client, slot, _):
+        client.deliver(redelivered(head))
+        await until(lambda: client.moved)
+    assert b"\ndestination:/queue/q.poison\n" in client.moved[0]
+    assert b"problem:poisoned" in client.sent[0]
+    assert (len(client.moved), slot._counts.poisoned, slot._counts.handed_on) == (1, 1, 0)
+
+
+async def test_a_lost_message_of_which_nothing_can_be_parked_is_acknowledged_and_the_next_served():
+    async with slot_with() as (client, slot, _):
+        client.deliver(redelivered("\nbad:\\q"))
+        client.deliver(message())
+        await until(lambda: len(client.acked) == 2)
+    assert b"problem:poisoned" in client.sent[0]
+    assert (client.moved, slot._counts.poisoned, slot._counts.replied) == ([], 1, 2)
+
+
+async def test_a_lost_message_whose_body_was_over_the_limit_is_refused_and_not_copied():
+    async with slot_with(never) as (client, slot, _):
+        frame = redelivered(body=b"")
+        frame.oversize = 20_000_000
+        client.deliver(frame)
+        await until(lambda: client.acked)
+    assert b"problem:worker-failed" in client.sent[0]
+    assert (client.moved, slot._counts.failed) == ([], 1)
+
+
+async def test_a_lost_message_with_a_senseless_attempt_that_is_not_to_come_again_is_told():
+    async with slot_with(never) as (client, _, task):
+        client.deliver(redelivered("\nredeliver:false\nattempt:first"))
+        await until(lambda: client.acked)
+        assert not task.done()
+    assert b"problem:worker-lost" in client.sent[0]
+
+
+async def test_a_connection_that_is_lost_in_mid_job_is_no_cancelled_call():
+    began = asyncio.Event()
+
+    async def handler(request):
+        began.set()
+        await asyncio.Event().wait()
+
+    async with slot_with(handler) as (client, slot, _):
+        client.deliver(message())
+        await began.wait()
+        client.lose()  # and there is no next one yet
+        await until(lambda: slot._counts.returned)
+    assert (slot._counts.returned, slot._counts.cancelled) == (1, 0)
+    assert not client.sent
+
+
+async def test_a_full_send_buffer_delays_the_next_subscription_and_does_not_end_the_slot():
+    go_on = asyncio.Event()
+
+    async def handler(request):
+        request.interruptible = False  # as in a thread
+        await go_on.wait()
+
+    async with slot_with(handler) as (client, slot, task):
+        client.deliver(message())
+        await until(lambda: slot.busy)
+        client.lose()
+        client.generation, client.connected = 2, True
+        client.refusals = [BufferFullError("full")] * 2
+        go_on.set()
+        await until(lambda: client.renewed)
+        assert not task.done()
+
+
+async def test_a_full_send_buffer_delays_giving_back_what_could_not_be_moved(monkeypatch):
+    monkeypatch.setattr(delivery, "_GIVE_BACK_AFTER", 0)
+    async with slot_with(never) as (client, _, task):
+        client.refusals = [ServerError("no"), BufferFullError("full"), BufferFullError("full")]
+        client.deliver(redelivered())
+        await until(lambda: client.renewed)
+        assert not task.done()
+    assert not client.moved
+
+
+async def test_a_receipt_that_comes_in_the_turn_in_which_the_slot_is_cancelled_is_no_error():
+    async with slot_with() as (client, _, task):
+        client.confirms = False
+        client.deliver(message())
+        await until(lambda: client.sent)
+        task.cancel()
+        client.receipts["s1-1"]("s1-1", None)
+        client.receipts["s1-1"]("s1-1", None)
+        with pytest.raises(asyncio.CancelledError):
+            await task
     assert not client.acked

@@ -91,7 +91,7 @@ def test_serve_names_a_port_in_use_and_says_what_to_do(start: Start, tmp_path: P
         (["work", "json:dumps", "--asgi", "json:dumps", "--queue", "q"], "either MODULE:NAME"),
         (["work", "--asgi", "json:dumps"], "--queue"),
         (["work", "json:dumps", "--broker", "http://localhost"], "stomp://"),
-        (["work", "json:dumps", "--passcode-file", "nowhere"], "cannot read nowhere"),
+        (["work", "json:dumps", "--passcode-file", "nowhere"], "nowhere cannot be read"),
         (["work", "json:dumps", "--concurrency", "0"], "--concurrency"),
         (["work", "json:dumps", "--log-level", "loud"], "'loud'"),
         (["forward", "ftp://localhost", "--queue", "q"], "ftp://localhost"),

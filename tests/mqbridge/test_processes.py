@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,41 @@ def parent_of(stat_file: Path) -> int:
 
 def java_below(pid: int) -> int:
     return next(child for child in descendants(pid) if "java" in Path(f"/proc/{child}/comm").read_text())
+
+
+def test_a_reloading_worker_that_dies_is_told_of_and_starts_again_with_the_next_change(
+    start: Start, broker: EmbeddedBroker, access: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "hello.py").write_text(HELLO)
+    worker = start("work", "hello:worker", *access, "--reload")
+    worker.wait_for("worker ready (cli.hello × 1)")
+    (child,) = descendants(worker.process.pid)
+    os.kill(child, signal.SIGKILL)
+    worker.wait_for("the worker has ended (code -9)")
+    (tmp_path / "hello.py").write_text(HELLO.replace("cli.hello", "cli.again"))
+    worker.wait_for("worker ready (cli.again × 1)")
+
+
+def test_ctrl_c_lets_a_reloading_worker_finish_what_it_runs(
+    start: Start, broker: EmbeddedBroker, access: list[str], tmp_path: Path
+) -> None:
+    """A terminal's Ctrl-C goes to all processes of its group."""
+    slow = HELLO.replace("return", "print('begun', flush=True); await asyncio.sleep(1); return")
+    (tmp_path / "hello.py").write_text("import asyncio\n" + slow)
+    worker = start("work", "hello:worker", *access, "--reload")
+    worker.wait_for("worker ready")
+    _, url = start_bridge(start, broker, tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.post, f"{url}/hello", content="Ada", timeout=20.0)
+        worker.wait_for("begun")
+        os.killpg(worker.process.pid, signal.SIGINT)
+        assert answer.result().text == "hello Ada"
+    assert worker.exit_code() == 0, worker.output
+
+
+def test_check_says_that_nobody_listens_and_what_to_do(start: Start, broker: EmbeddedBroker, tmp_path: Path) -> None:
+    start_bridge(start, broker, tmp_path, "cli.nobody")
+    command = start("check", "--config", "bridge.toml", environ={"MQBRIDGE_BROKER__PASSCODE": broker.passcode})
+    assert command.exit_code() == 0, command.output
+    assert "! queue cli.nobody: nobody listens" in command.output
+    assert "mqbridge work" in command.output
