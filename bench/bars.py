@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from bench.parts.calls import Calls
     from bench.parts.death import Death
+    from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
     from bench.parts.start import Start
     from bench.parts.stock import Stock
@@ -27,6 +28,7 @@ HALF_HELD = 129.0  # MiB, all of the process
 ABORTS_SEEN = 0.5  # seconds
 LEFT_OVER = 1.10  # of the base
 STOCK_P50 = 1.0  # ms
+KEYED_OF_BARE = 0.5
 TOLD = 0.1  # seconds
 WELL = 1.0  # seconds
 START = 4.0  # seconds
@@ -52,6 +54,8 @@ def judge(results: Results) -> list[Bar]:
         bars += _memory(memory)
     if results.stock is not None:
         bars += _stock(results.stock)
+    if results.keyed is not None:
+        bars += _keyed(results.keyed)
     if results.death is not None:
         bars += _death(results.death)
     if results.start is not None:
@@ -101,6 +105,13 @@ def _memory(memory: Memory) -> Iterator[Bar]:
 
 def _stock(stock: Stock) -> Iterator[Bar]:
     yield _at_most("p50 at 1 connection, broker without tcpNoDelay", STOCK_P50, stock.bridge, "ms")
+
+
+def _keyed(keyed: Keyed) -> Iterator[Bar]:
+    share = keyed.keyed / keyed.bare
+    what = "keyed calls/s on SQLite, beside bare persistent STOMP with receipts"
+    yield Bar(what, f"≥ {KEYED_OF_BARE} × bare", f"{share:.2f}", share >= KEYED_OF_BARE)
+    yield Bar("keyed calls without their 200", "0", f"{keyed.failed}", not keyed.failed)
 
 
 def _death(death: Death) -> Iterator[Bar]:

@@ -19,11 +19,16 @@ _SCRIPT = Path(__file__).with_name("post.lua")
 
 
 class Generator(Protocol):
-    """``load`` returns what came back and the CPU seconds that the generator itself took."""
+    """``load`` returns what came back and the CPU seconds that the generator itself took.
+
+    ``keyed``: each request has an Idempotency-Key of its own.
+    """
 
     name: str
 
-    async def load(self, port: int, path: str, connections: int, size: int, seconds: int) -> tuple[Load, float]: ...
+    async def load(
+        self, port: int, path: str, connections: int, size: int, seconds: int, *, keyed: bool = False
+    ) -> tuple[Load, float]: ...
 
     async def stop(self) -> None: ...
 
@@ -36,12 +41,14 @@ class Wrk:
     def __init__(self, program: str) -> None:
         self._program = program
 
-    async def load(self, port: int, path: str, connections: int, size: int, seconds: int) -> tuple[Load, float]:
+    async def load(
+        self, port: int, path: str, connections: int, size: int, seconds: int, *, keyed: bool = False
+    ) -> tuple[Load, float]:
         before = _children_cpu()
         command = [self._program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
         process = await asyncio.create_subprocess_exec(
             *command,
-            *("-s", str(_SCRIPT), f"http://127.0.0.1:{port}{path}", "--", str(size)),
+            *("-s", str(_SCRIPT), f"http://127.0.0.1:{port}{path}", "--", str(size), *(["keyed"] if keyed else [])),
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
@@ -66,10 +73,12 @@ class Own:
     def __init__(self, child: Child) -> None:
         self._child = child
 
-    async def load(self, port: int, path: str, connections: int, size: int, seconds: int) -> tuple[Load, float]:
+    async def load(
+        self, port: int, path: str, connections: int, size: int, seconds: int, *, keyed: bool = False
+    ) -> tuple[Load, float]:
         before = cpu_seconds(self._child.pid)
         load: Load = await self._child.ask(
-            "load", port=port, path=path, connections=connections, size=size, seconds=seconds
+            "load", port=port, path=path, connections=connections, size=size, seconds=seconds, keyed=keyed
         )
         return load, cpu_seconds(self._child.pid) - before
 

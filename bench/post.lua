@@ -1,5 +1,14 @@
--- wrk -s post.lua URL -- BYTES: POST a body of that size; at the end one line of JSON, latencies in ms.
+-- wrk -s post.lua URL -- BYTES [KEYED]: POST a body of that size, with a new Idempotency-Key each time if KEYED is
+-- given; at the end one line of JSON, latencies in ms.
 function init(args)
+  if args[2] then
+    local made, head = 0, "k" .. os.time() .. math.random(1e9) .. "-"
+    request = function()
+      made = made + 1
+      wrk.headers["Idempotency-Key"] = head .. made
+      return wrk.format()
+    end
+  end
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "text/plain; charset=utf-8"
   wrk.body = string.rep("x", tonumber(args[1]))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bench.bars import Bar
     from bench.parts.calls import Calls
     from bench.parts.death import Death
+    from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
     from bench.parts.start import Start
     from bench.parts.stock import Stock
@@ -44,6 +45,8 @@ def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
         yield "### Held calls\n\n" + _memory(results.memory)
     if results.stock is not None:
         yield "### A stock broker\n\n" + _stock(results.stock)
+    if results.keyed is not None:
+        yield "### Idempotency keys\n\n" + _keyed(results.keyed)
     if results.death is not None:
         yield "### The broker's death\n\n" + _death(results.death)
     if results.start is not None:
@@ -97,6 +100,14 @@ def _stock(stock: Stock) -> str:
         ("bare STOMP without quick ACKs", f"{stock.naive:.2f}"),
     ]
     return table(("no tcpNoDelay, 1 connection, receipts", "p50 ms"), rows)
+
+
+def _keyed(keyed: Keyed) -> str:
+    rows = [
+        ("bare persistent STOMP with receipts", f"{keyed.bare:,.0f}", f"{keyed.bare_p50:.1f}", "–"),
+        ("calls with a key, SQLite", f"{keyed.keyed:,.0f}", f"{keyed.keyed_p50:.1f}", f"{keyed.keyed_p99:.1f}"),
+    ]
+    return table(("64 in flight, 64 bytes", "per second", "p50 ms", "p99 ms"), rows)
 
 
 def _death(death: Death) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.backlog import retry_after, time_to_drain
+from bridge.exchange import End
 from bridge.problems import Problem, retry_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.exchange import Held
     from bridge.routing import ServedRoute
 
 NO_RATE: Final = 5.0  # seconds to come back in when nothing at all is answered
@@ -29,6 +31,7 @@ class Admission:
         self._max_held = max_held
         self._max_memory = max_memory
         self._rate = rate
+        self._pages: set[Held[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -52,6 +55,25 @@ class Admission:
         if self.draining and not self.held:
             self._empty.set()
 
+    def check_page(self) -> None:
+        """Raise :class:`Problem` if no page more can be held."""
+        if self.held >= self._max_held:
+            raise self._full(f"this bridge holds {self.held} calls, its limit")
+
+    def enter_page(self, held: Held[Any]) -> None:
+        """Count one of our own pages that is held; draining ends the wait, since it can be asked for again."""
+        self.held += 1
+        self._pages.add(held)
+        if self.draining:
+            held.end(End.DEADLINE)
+
+    def leave_page(self, held: Held[Any]) -> None:
+        """Let a page go."""
+        self._pages.discard(held)
+        self.held -= 1
+        if self.draining and not self.held:
+            self._empty.set()
+
     def reserve(self, size: int) -> None:
         """Set aside memory for ``size`` bytes of a body, or raise :class:`Problem`; give it back with release."""
         if self.memory + size > self._max_memory:
@@ -69,6 +91,8 @@ class Admission:
     async def drain(self, timeout: float) -> int:
         """Take nothing new and wait, for at most ``timeout`` seconds, until nothing is held; return what still is."""
         self.draining = True
+        for held in self._pages:
+            held.end(End.DEADLINE)
         if self.held:
             self._empty.clear()
             try:

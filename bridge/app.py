@@ -11,11 +11,16 @@ from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
+from bridge.endpoints.job_answers import PREFIX as JOBS
+from bridge.endpoints.jobs import JobsEndpoint
 from bridge.endpoints.operations import operation_routes
-from bridge.endpoints.pages import PREFIXES, make_pages
+from bridge.endpoints.pages import PREFIXES as PAGES
+from bridge.endpoints.pages import make_pages
 from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
+from bridge.jobs.service import JobService
+from bridge.jobs.sql import SqlStore
 from bridge.link import Link
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
@@ -23,6 +28,8 @@ from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
+
+PREFIXES = (*PAGES, JOBS)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +55,8 @@ class Bridge:
         self._side: Client | None = None  # for what is not part of a held call's way
         self._lookout: Lookout | None = None
         self._call: CallEndpoint | None = None
+        self._jobs: JobService | None = None
+        self._job_pages: JobsEndpoint | None = None
         gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
         others = [
             *published_routes(lambda: self.published, gate),
@@ -60,7 +69,9 @@ class Bridge:
     @property
     def ready(self) -> bool:
         """Whether a call could be served now."""
-        return self._client is not None and self._client.connected and not self.admission.draining
+        if self._client is None or self._jobs is None:
+            return False
+        return self._client.connected and self._jobs.ready and not self.admission.draining
 
     @property
     def client(self) -> Client:
@@ -69,26 +80,44 @@ class Bridge:
             raise RuntimeError("the bridge has not been started")
         return self._client
 
+    @property
+    def jobs(self) -> JobService:
+        """The jobs, once started."""
+        if self._jobs is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._jobs
+
     async def start(self) -> None:
-        """Begin to connect to the broker, and return: calls get a 503 until it is there."""
+        """Begin to connect to the broker and to the store, and return: calls get a 503 until they are there.
+
+        Raises :class:`StoreRefusedError` for a store that cannot be used at all; see also :attr:`JobService.settled`.
+        """
         if self._client is not None:
             return
         settings = self.settings
+        store = SqlStore(settings.store.url.get_secret_value())
         self._client = client = make_client(settings.broker)
         self._side = make_client(settings.broker)
-        link = Link(client, self.exchange, Withdrawals(self._side))
+        withdrawals = Withdrawals(self._side)
+        link = Link(client, self.exchange, withdrawals)
         self._lookout = lookout = Lookout(client, self._side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
             guarded=not settings.server.allow_anonymous,
+            retention_ms=round(settings.store.retention * 1_000),
         )
-        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout)
+        self._jobs = jobs = JobService(
+            store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
+        )
+        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout, jobs)
+        self._job_pages = JobsEndpoint(rules, jobs, self.admission)
         self.wheel.start()
         lookout.start()
         await client.start()
         await self._side.start()
+        jobs.start()
 
     def renew(self, settings: Settings) -> None:
         """Serve other routes from now on; a held call goes on under the rules that it began with.
@@ -110,6 +139,7 @@ class Bridge:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
         if client is not None and self._side is not None and self._lookout is not None:
+            await self.jobs.stop()
             self._lookout.stop()
             await client.stop()
             await self._side.stop()
@@ -131,7 +161,8 @@ class Bridge:
         if scope["type"] == "http":
             path = scope["path"]
             if self._call is None or path.startswith(PREFIXES) or path in PATHS:
-                await self._pages(scope, receive, send)
+                pages = self._job_pages if path.startswith(JOBS) else None
+                await (pages or self._pages)(scope, receive, send)
             else:
                 await self._call(scope, receive, send)
         elif scope["type"] == "lifespan":

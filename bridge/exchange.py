@@ -158,6 +158,11 @@ class Exchange(Generic[R]):
         self._held.pop(held.correlation_id, None)
         self.wheel.drop(held)
 
+    def waits(self, correlation_id: str) -> bool:
+        """Whether somebody still waits under this id."""
+        held = self._held.get(correlation_id)
+        return held is not None and not held.outcome.done()
+
     def reply(self, correlation_id: str, reply: R) -> bool:
         """Hand a reply to its call. False, and counted, if nobody waits for it (unknown, used up, or too late)."""
         held = self._held.get(correlation_id)

@@ -24,7 +24,7 @@ class Row:
 
     status: int
     title: str
-    ran: Ran
+    ran: Ran | None  # None: it is not about a call
     meaning: str
     also: tuple[Ran, ...] = ()
     extra: tuple[str, ...] = ()
@@ -38,6 +38,10 @@ TABLE: Final[Mapping[str, Row]] = {
     "forbidden": Row(403, "Not allowed", "no", "This bridge is open to programs on its own machine only."),
     "no-route": Row(404, "No such route", "no", "Check the path; /docs lists what there is."),
     "method-not-allowed": Row(405, "Method not allowed", "no", "Use one of the methods in `Allow`."),
+    "no-job": Row(404, "No such job", None, "Check the id; a job can be seen only by the caller who made it."),
+    "job-gone": Row(410, "The job was cleaned away", None, "Fetch results within the retention time."),
+    "job-final": Row(409, "The job is over", None, "There is nothing left to cancel; its result can be fetched."),
+    "job-cancelled": Row(410, "The job was cancelled", "maybe", "It has no result; it may have run in part."),
     "body-timeout": Row(408, "The body did not come in time", "no", "Send the whole body without pausing."),
     "slow-reader": Row(408, "The caller reads too slowly", "maybe", "Read the events as they come."),
     "body-too-large": Row(
@@ -51,6 +55,9 @@ TABLE: Final[Mapping[str, Row]] = {
     ),
     "invalid-body": Row(422, "The body does not fit", "no", "Correct what `errors` lists.", extra=("errors",)),
     "settings-refused": Row(422, "The file is refused", "no", "Correct what `errors` lists.", extra=("errors",)),
+    "idempotency-mismatch": Row(
+        422, "The key belongs to another request", "no", "Use a new Idempotency-Key for each different request."
+    ),
     "headers-too-large": Row(
         431, "A header is too large", "no", "Keep each header within `limit_bytes` bytes.", extra=("limit_bytes",)
     ),
@@ -68,7 +75,13 @@ TABLE: Final[Mapping[str, Row]] = {
     "broker-unavailable": Row(
         503, "The broker is not there", "no", "Try again after `Retry-After` seconds.", ("maybe",)
     ),
-    "store-unavailable": Row(503, "No store for jobs", "no", "Call without Idempotency-Key and respond-async."),
+    "store-unavailable": Row(
+        503,
+        "No store for jobs",
+        "no",
+        "Try again after `Retry-After` seconds, or call without a key and without respond-async.",
+        ("maybe",),
+    ),
     "queue-full": Row(503, "The queue takes no more", "no", "Try again after `Retry-After` seconds."),
     "bridge-full": Row(503, "The bridge holds too many calls", "no", "Try again after `Retry-After` seconds."),
     "route-full": Row(503, "The route holds too many calls", "no", "Try again after `Retry-After` seconds."),
@@ -110,9 +123,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it that
             "detail": self.detail,
             "instance": instance,
             "correlation_id": correlation_id,
-            "ran": self.ran or self.row.ran,
-            **self.extra,
         }
+        ran = self.ran or self.row.ran
+        if ran is not None:
+            document["ran"] = ran
+        document.update(self.extra)
         return json.dumps(document).encode()
 
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from bridge.app import Bridge
+from bridge.jobs.store import StoreRefusedError
 from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def run(
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
-    is connected. ``load`` reads the settings anew, at SIGHUP. Raises :class:`BindError`.
+    is connected. ``load`` reads the settings anew, at SIGHUP. Raises :class:`BindError` and
+    :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
     log.info("HTTP server: %s (%s)", implementation, why)
@@ -124,12 +126,16 @@ async def serve(
     try:
         with _signals(stop, hurry), _reload_at_sighup(bridge.reloader):
             stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait([server, stopping], return_when=asyncio.FIRST_COMPLETED)
+            refused = asyncio.create_task(_refused(bridge))
+            await asyncio.wait([server, stopping, refused], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            refused.cancel()
             left = await _drain(bridge, settings.server.drain, hurry)
             await bridge.stop()  # before the server: whatever is still held is told, and not cut without a word
             closing.set()
             await server
+            if refused.done() and not refused.cancelled():
+                raise refused.result()
             return left
     finally:
         announce.cancel()
@@ -140,8 +146,20 @@ async def serve(
             sock.close()
 
 
+async def _refused(bridge: Bridge) -> StoreRefusedError:
+    """Wait until it turns out that this bridge must not run; for ever, usually."""
+    try:
+        await asyncio.shield(bridge.jobs.settled)
+    except StoreRefusedError as error:
+        return error
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
 async def _announce(bridge: Bridge, on_ready: Callable[[], None]) -> None:
     await bridge.client.wait_connected()
+    with suppress(StoreRefusedError):  # whether there is a store or not, that is known now
+        await asyncio.shield(bridge.jobs.settled)
     # What is there now stays: leave it out of every later collection (docs/performance.md).
     gc.collect()
     gc.freeze()

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from activemq.errors import MessageError, RemoteProtocolError
 from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text, property_size
@@ -354,10 +354,34 @@ class Answer:
     work_ms: float | None
 
 
-def answer_of(frame: Frame, route: ServedRoute) -> Answer:
+def server_timing(took: float, queue_ms: float | None = None, work_ms: float | None = None) -> bytes:
+    """Return the value of Server-Timing; ``took`` in seconds, the others as the worker told."""
+    value = b"bridge;dur=%.2f" % (took * 1_000)
+    if queue_ms is not None:
+        value += b", queue;dur=%.2f" % queue_ms
+    if work_ms is not None:
+        value += b", work;dur=%.2f" % work_ms
+    return value
+
+
+class ReplyRules(Protocol):
+    """What a route says of its replies: the most bytes, and which property may pass as which header."""
+
+    @property
+    def max_reply(self) -> int:
+        """Return the most bytes that a reply's body may have."""
+        ...
+
+    @property
+    def returns(self) -> tuple[tuple[str, bytes], ...]:
+        """Return property and header, for each header that passes."""
+        ...
+
+
+def answer_of(frame: Frame, route: ReplyRules) -> Answer:
     """Make the response of a reply. Raises :class:`Problem` ``bad-reply``, or what the worker's SDK said there is."""
-    if frame.oversize or len(frame.body) > route.settings.max_reply:
-        raise _bad_reply(f"its body is over the route's limit of {route.settings.max_reply} bytes")
+    if frame.oversize or len(frame.body) > route.max_reply:
+        raise _bad_reply(f"its body is over the route's limit of {route.max_reply} bytes")
     try:
         reply = ReplyMessage(frame)
         problem = reply.problem

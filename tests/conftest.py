@@ -24,6 +24,10 @@ BROKER_FIXTURES = {"broker", "own_broker"}
 OwnBroker = Callable[..., Awaitable[EmbeddedBroker]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())):

@@ -33,9 +33,9 @@ class Classic:
     def topic(self, name: str) -> str:
         return f"/topic/{name}"
 
-    def consume(self, name: str) -> Mapping[str, str]:
+    def consume(self, name: str, prefetch: int = 1) -> Mapping[str, str]:
         # The default prefetch of 1000 gives the first worker everything; 0 never delivers to STOMP.
-        return {"destination": self.queue(name), "ack": "client-individual", "activemq.prefetchSize": "1"}
+        return {"destination": self.queue(name), "ack": "client-individual", "activemq.prefetchSize": str(prefetch)}
 
     def replies(self, name: str) -> Mapping[str, str]:
         return {"destination": self.reply_to(name), "ack": "auto"}
@@ -43,6 +43,9 @@ class Classic:
     def reply_to(self, name: str) -> str:
         # Real temporary destinations, made at first mention and purged with the connection that named them.
         return f"/temp-queue/{name}"
+
+    def durable_reply_to(self, name: str) -> str:
+        return self.queue(name)
 
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:  # noqa: ARG002 - other brokers want the TTL
         return "expires", str(deadline_ms)

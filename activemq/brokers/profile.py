@@ -36,8 +36,11 @@ class Profile(Protocol):
         """Return the destination of a topic, for SEND and SUBSCRIBE."""
         ...
 
-    def consume(self, name: str) -> Mapping[str, str]:
-        """Return the SUBSCRIBE headers for a worker's slot: one unacknowledged message, acknowledged one by one."""
+    def consume(self, name: str, prefetch: int = 1) -> Mapping[str, str]:
+        """Return the SUBSCRIBE headers for a durable queue whose messages are acknowledged one by one.
+
+        ``prefetch``: how many may be unacknowledged; 1 is a worker's slot.
+        """
         ...
 
     def replies(self, name: str) -> Mapping[str, str]:
@@ -49,6 +52,10 @@ class Profile(Protocol):
 
     def reply_to(self, name: str) -> str:
         """Return the ``reply-to`` header that leads to :meth:`replies` of the same name and connection."""
+        ...
+
+    def durable_reply_to(self, name: str) -> str:
+        """Return the ``reply-to`` header that leads to the durable queue ``name``, for STOMP and JMS workers alike."""
         ...
 
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:

@@ -7,7 +7,9 @@ a call. Its own CPU is in the table.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+from itertools import count
 from time import perf_counter
 from typing import cast
 
@@ -22,11 +24,20 @@ _LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 class Run:
     """One load; ``end`` is when no new request is begun any more."""
 
-    def __init__(self, request: bytes, end: float) -> None:
-        self.request = request
+    def __init__(self, request: bytes, end: float, *, keyed: bool) -> None:
+        self._request = request
+        self._keys = count() if keyed else None
+        self._prefix = os.urandom(8).hex()
         self.end = end
         self.latencies: list[float] = []
         self.failed = 0
+
+    def request(self) -> bytes:
+        """Return the next request."""
+        if self._keys is None:
+            return self._request
+        head, end, body = self._request.partition(b"\r\n\r\n")
+        return b"%b\r\nIdempotency-Key: %b-%d%b%b" % (head, self._prefix.encode(), next(self._keys), end, body)
 
 
 class Caller(asyncio.Protocol):
@@ -70,7 +81,7 @@ class Caller(asyncio.Protocol):
     def _send(self) -> None:
         self._sent = perf_counter()
         assert self._transport is not None
-        self._transport.write(self._run.request)
+        self._transport.write(self._run.request())
 
 
 async def call(run: Run, port: int) -> None:
@@ -81,12 +92,12 @@ async def call(run: Run, port: int) -> None:
         await caller.closed.wait()
 
 
-async def load(port: int, path: str, connections: int, size: int, seconds: int) -> Load:
+async def load(port: int, path: str, connections: int, size: int, seconds: int, keyed: bool = False) -> Load:
     """POST ``size`` bytes over that many connections for that many seconds."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: text/plain; charset=utf-8\r\n"
     request = f"{head}Content-Length: {size}\r\n\r\n".encode() + b"x" * size
     started = perf_counter()
-    run = Run(request, started + seconds)
+    run = Run(request, started + seconds, keyed=keyed)
     await asyncio.gather(*(call(run, port) for _ in range(connections)))
     return summary(run.latencies, perf_counter() - started, run.failed)
 

@@ -28,16 +28,20 @@ class Requester:
         self._sent_at: dict[str, float] = {}
         self._next = 0
         self._receipts = False
+        self._options = b""
         self._body = b""
         self._finished: asyncio.Future[None] | None = None
         self._stopping = False
         client.subscribe(lambda profile: profile.replies("limit"), self._on_reply)
 
-    async def run(self, in_flight: int, size: int, seconds: float, receipts: bool = False) -> Load:
+    async def run(
+        self, in_flight: int, size: int, seconds: float, receipts: bool = False, persistent: bool = False
+    ) -> Load:
         """Keep ``in_flight`` requests of ``size`` bytes going for ``seconds``."""
         loop = asyncio.get_running_loop()
         self._latencies, self._sent_at, self._stopping = [], {}, False
         self._body, self._receipts = b"x" * size, receipts
+        self._options = b"persistent:true\n" if persistent else b""
         self._finished = loop.create_future()
         started = perf_counter()
         for _ in range(in_flight):
@@ -54,6 +58,7 @@ class Requester:
         self._next += 1
         self._sent_at[correlation_id] = perf_counter()
         receipt = b"receipt:%b\n" % correlation_id.encode() if self._receipts else b""
+        receipt += self._options
         head = b"SEND\ndestination:/queue/bench.echo\nreply-to:/temp-queue/limit\ncorrelation-id:"
         self._client.send(b"%b%b\n%b\n%b\0" % (head, correlation_id.encode(), receipt, self._body))
 

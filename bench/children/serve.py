@@ -6,6 +6,7 @@ Both are run by :mod:`bridge.server` itself, so that server, socket and collecto
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -15,7 +16,7 @@ from bench.children.channel import Channel
 from bridge import server
 from bridge.admission import Admission
 from bridge.app import Bridge
-from bridge.settings import Broker, BrokerUrl, Route, Server, Settings
+from bridge.settings import Broker, BrokerUrl, Route, Server, Settings, Store
 
 if TYPE_CHECKING:
     from bench.children.channel import Commands
@@ -43,8 +44,12 @@ class Null:
     def __init__(self, settings: Settings) -> None:
         self.client = self
         self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
+        self.jobs = self
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Be ready at once."""
+        self.settled.set_result(None)
 
     async def stop(self) -> None: ...
 
@@ -80,7 +85,7 @@ class View:
         return {"counts": self.counts, "held": self.held}
 
 
-def settings_of(configuration: dict[str, Any]) -> Settings:
+def settings_of(configuration: dict[str, Any], folder: str) -> Settings:
     """Return the settings: defaults wherever a benchmark does not need more room."""
     broker = configuration["broker"]
     return Settings(
@@ -90,6 +95,7 @@ def settings_of(configuration: dict[str, Any]) -> Settings:
             login=broker["login"],
             passcode=SecretStr(broker["passcode"]),
         ),
+        store=Store(url=SecretStr(f"sqlite:///{folder}/jobs.db")),
         routes=(
             Route(name="echo", path="/echo", queue="bench.echo"),
             Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000),
@@ -112,8 +118,8 @@ def main() -> None:
         commands = View(made[0]).commands() if made else {}
         channel.ready(commands, port=int(addresses[0].rpartition(":")[2]))
 
-    with patch.object(server, "Bridge", make):
-        server.run(settings_of(channel.configuration), on_ready)
+    with tempfile.TemporaryDirectory(prefix="mqbridge-bench-") as folder, patch.object(server, "Bridge", make):
+        server.run(settings_of(channel.configuration, folder), on_ready)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.asgi import respond
+from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
 from bridge.endpoints.stream import stream_for
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
     from bridge.exchange import Exchange, Held, Refused
+    from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.lookout import Lookout
     from bridge.routing import Router, ServedRoute
-    from bridge.translate import Head, Preferences
+    from bridge.translate import Answer, Head, Preferences
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Rules:
     publish_timeout: float
     public_url: str
     guarded: bool
+    retention_ms: int = 24 * 3_600 * 1_000
 
 
 class CallEndpoint:
@@ -61,6 +64,7 @@ class CallEndpoint:
         admission: Admission,
         link: Link,
         lookout: Lookout,
+        jobs: JobService,
     ) -> None:
         self.rules = rules
         self.router = router
@@ -69,6 +73,7 @@ class CallEndpoint:
         self.link = link
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
+        self.jobs = jobs
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,6 +133,9 @@ class Call:
         admission.enter(route)
         try:
             held = await self._publish(route, properties)
+            if isinstance(held, JobCall):
+                await held.answer()
+                return
             try:
                 outcome = await (held.outcome if self.stream is None else self.stream.run(self))
             except asyncio.CancelledError:
@@ -142,7 +150,9 @@ class Call:
                 route.counts.answered += 1
                 route.queue.pace.note()
             if self.stream is None:
-                await self.answer(outcome, route, held)
+                answer = self._read(outcome, route, held)
+                if answer is not None:
+                    await self.respond(answer)
             else:
                 await self.stream.finish(self, outcome)
         finally:
@@ -178,8 +188,8 @@ class Call:
         translate.check_idempotency_key(head, route)
         return route, properties
 
-    async def _publish(self, route: ServedRoute, properties: list[tuple[str, str]]) -> Held[Frame]:
-        """Read the body and send the request message; return the call as the exchange holds it."""
+    async def _publish(self, route: ServedRoute, properties: list[tuple[str, str]]) -> Held[Frame] | JobCall:
+        """Read the body and send the request message; return the call as the exchange holds it, or as a job."""
         endpoint, head, settings = self.endpoint, self.head, route.settings
         assert head is not None  # noqa: S101 - _examine has read it
         reading = Reading(self, settings.max_body)
@@ -191,7 +201,9 @@ class Call:
                 seconds = deadline - endpoint.loop.time()
                 await endpoint.bodies.check(settings.schema_, self.scope["method"], body, seconds)
             if translate.is_job(head, route, preferences):
-                raise retry_later("store-unavailable", "this bridge has no store for jobs")
+                job = JobCall(self, endpoint.jobs, route, preferences)
+                await job.submit(properties, body)
+                return job
             if not endpoint.link.client.connected:
                 raise retry_later("broker-unavailable", "there is no connection to the broker")
             queue = route.queue
@@ -202,7 +214,7 @@ class Call:
             if now >= deadline:
                 raise Problem("deadline", "the time was over before the body was there", "no", {"phase": "unknown"})
             held = endpoint.exchange.open(
-                self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self._watch
+                self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self.watch
             )
             if settings.stream:
                 self.stream = stream_for(head, route, held, endpoint.admission)
@@ -238,11 +250,11 @@ class Call:
         self.wait = preferences.wait
         return min(timeout, float(preferences.wait))
 
-    def _watch(self, held: Held[Frame]) -> None:
+    def watch(self, held: Held[Any]) -> None:
         """Begin to look out for the caller's leaving: the exchange asks for it when the call is some time old."""
         self.watcher = self.endpoint.loop.create_task(self._see_caller_leave(held))
 
-    async def _see_caller_leave(self, held: Held[Frame]) -> None:
+    async def _see_caller_leave(self, held: Held[Any]) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
         held.end(End.CALLER_GONE)
@@ -281,14 +293,25 @@ class Call:
 
     async def answer(self, outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> None:
         """Send one whole answer. Raises :class:`Problem` where there is none to send."""
-        if not isinstance(outcome, Frame):
-            if outcome is not End.CALLER_GONE:
-                raise problem_of(outcome, route, held)
-            return
-        answer = translate.answer_of(outcome, route)
+        answer = self._read(outcome, route, held)
+        if answer is not None:
+            await self.respond(answer)
+
+    @staticmethod
+    def _read(outcome: Frame | End | Refused, route: ServedRoute, held: Held[Frame]) -> Answer | None:
+        """Return what the outcome is as an answer; None if nobody is there to hear it. Raises :class:`Problem`."""
+        if isinstance(outcome, Frame):
+            return translate.answer_of(outcome, route)
+        if outcome is End.CALLER_GONE:
+            return None
+        raise problem_of(outcome, route, held)
+
+    async def respond(self, answer: Answer) -> None:
+        """Send a response, with the headers that all responses have."""
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
-        headers.append((b"server-timing", self._timing(answer.queue_ms, answer.work_ms)))
+        took = self.endpoint.loop.time() - self.started
+        headers.append((b"server-timing", translate.server_timing(took, answer.queue_ms, answer.work_ms)))
         if self.wait is not None:
             headers.append(self._applied(self.wait))
         self.answering = True
@@ -304,19 +327,11 @@ class Call:
     def _applied(wait: int) -> tuple[bytes, bytes]:
         return b"preference-applied", b"wait=%d" % wait
 
-    def _timing(self, queue_ms: float | None = None, work_ms: float | None = None) -> bytes:
-        value = b"bridge;dur=%.2f" % ((self.endpoint.loop.time() - self.started) * 1_000)
-        if queue_ms is not None:
-            value += b", queue;dur=%.2f" % queue_ms
-        if work_ms is not None:
-            value += b", work;dur=%.2f" % work_ms
-        return value
-
     def headers(self) -> Headers:
         """Return the headers that every answer carries."""
         headers = [
             (b"correlation-id", self.correlation_id.encode()),
-            (b"server-timing", self._timing()),
+            (b"server-timing", translate.server_timing(self.endpoint.loop.time() - self.started)),
         ]
         if self.wait is not None:
             headers.append(self._applied(self.wait))

@@ -75,7 +75,11 @@ def make_pages(
         if row is None:
             raise Problem("no-route", "there is no problem of this name")
         page = _PAGE.format(
-            name=name, status=row.status, title=escape(row.title), meaning=escape(row.meaning), ran=_RAN[row.ran]
+            name=name,
+            status=row.status,
+            title=escape(row.title),
+            meaning=escape(row.meaning),
+            ran=_RAN[row.ran] if row.ran else "This is not about a call.",
         )
         return HTMLResponse(page)
 

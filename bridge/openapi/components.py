@@ -91,7 +91,7 @@ _ALWAYS_THERE: Final = frozenset({"field", "limit_bytes", "accepts", "phase", "e
 
 def rans(row: Row) -> list[str]:
     """Return what ``ran`` can be, the usual first."""
-    return [row.ran, *row.also]
+    return [ran for ran in (row.ran, *row.also) if ran is not None]
 
 
 class Answers:

@@ -30,7 +30,10 @@ ALWAYS: Final = (
     "worker-failed", "worker-lost", "poisoned", "bad-reply", "broker-lost",
     "no-worker", "broker-unavailable", "queue-full", "bridge-full", "route-full", "draining", "deadline",
 )  # fmt: skip
-SOMETIMES: Final = ("forbidden", "no-route", "unsupported-media-type", "invalid-body", "store-unavailable")
+SOMETIMES: Final = (
+    "forbidden", "no-route", "unsupported-media-type", "invalid-body", "store-unavailable", "job-cancelled",
+    "idempotency-mismatch",
+)  # fmt: skip
 
 
 def problems_of(route: Route, *, guarded: bool) -> list[str]:
@@ -45,7 +48,9 @@ def problems_of(route: Route, *, guarded: bool) -> list[str]:
     if route.schema_ is not None:
         names.append("invalid-body")
     if may_be_job(route):
-        names.append("store-unavailable")
+        names += ["store-unavailable", "job-cancelled"]
+    if route.idempotency != "off":
+        names.append("idempotency-mismatch")
     return names
 
 

@@ -24,7 +24,13 @@ from .units import check_duration, check_size, parse_duration, parse_size
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_STORE_URL = re.compile(r"(?:sqlite(?:\+[a-z0-9_]+)?|(?:mysql|postgresql)\+[a-z0-9_]+)://.")
+_STORE_URL = re.compile(r"(?P<kind>sqlite|mysql|postgresql)(?:\+(?P<driver>[a-z0-9_]+))?://.", re.DOTALL)
+_STORE_DRIVERS = {
+    "sqlite": (None,),
+    "mysql": ("asyncmy", "aiomysql"),
+    "postgresql": ("asyncpg",),
+}
+_SQLITE_FILE = re.compile(r"(?P<head>sqlite:///)(?P<path>[^/:?][^?]*)(?P<rest>.*)", re.DOTALL)
 _RATE = re.compile(r"[1-9][0-9]{0,8}/[smh]")
 _RESERVED_QUEUES = (
     "bridge.",
@@ -155,10 +161,20 @@ def _one_line_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _store_url(secret: SecretStr) -> SecretStr:
-    if not _STORE_URL.match(secret.get_secret_value()):
+def _store_url(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    """Check the URL's kind and driver; a relative path of SQLite is the configuration folder's, as all paths are."""
+    url = secret.get_secret_value()
+    match = _STORE_URL.match(url)
+    if match is None or (match["kind"] != "sqlite" and match["driver"] is None):
         raise ValueError("must begin with sqlite://, mysql+DRIVER:// or postgresql+DRIVER://")
-    return secret
+    drivers = _STORE_DRIVERS[match["kind"]]
+    if match["driver"] not in drivers:
+        wanted = " or ".join(f"{match['kind']}+{one}" if one else match["kind"] for one in drivers)
+        raise ValueError(f"must begin with {wanted}://")
+    file = _SQLITE_FILE.fullmatch(url)
+    if file is None or not isinstance(info.context, Reading):
+        return secret
+    return SecretStr(f"{file['head']}{info.context.base / file['path']}{file['rest']}")
 
 
 def _matching(pattern: re.Pattern[str], wanted: str) -> Callable[[str], str]:

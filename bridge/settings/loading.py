@@ -15,7 +15,7 @@ from .checks import cross_checks
 from .faults import Fault, Finding, Location, SettingsError, key_of
 from .fields import Reading
 from .locate import locate
-from .models import Document, Settings
+from .models import STORE_URL, Document, Settings
 from .secrets import read_secret
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -73,6 +73,7 @@ def parse(
     faults = _Report(source, lines).faults(_secrets_in_the_file(document))
     overrides = environment.read(environ)
     data = overrides.onto(document)
+    _name_the_store(data)
     findings = _read_passcode(data, base)
     checked, refused = _validate(data, Reading(base))
     findings += refused
@@ -127,6 +128,13 @@ def _secrets_in_the_file(document: dict[str, Any]) -> list[Finding]:
     if isinstance(url, str) and _PASSWORD_IN_URL.search(url):
         findings.append(Finding(("store", "url"), _URL_IN_FILE))
     return findings
+
+
+def _name_the_store(data: dict[str, Any]) -> None:
+    """Write the default down, so that its path too is relative to the folder of the configuration file."""
+    store = data.setdefault("store", {})
+    if isinstance(store, dict):
+        store.setdefault("url", STORE_URL)
 
 
 def _read_passcode(data: dict[str, Any], base: Path) -> list[Finding]:

@@ -43,6 +43,7 @@ from .fields import (
 KIB = 1 << 10
 MIB = 1 << 20
 HOUR = 3_600.0
+STORE_URL = "sqlite:///var/mqbridge.db"
 
 
 class Section(BaseModel):
@@ -92,7 +93,7 @@ class Broker(Section):
 class Store(Section):
     """`[store]`: where jobs are kept. The URL may hold a password."""
 
-    url: StoreUrl = SecretStr("sqlite:///var/mqbridge.db")
+    url: StoreUrl = SecretStr(STORE_URL)
     retention: Duration = 24 * HOUR
 
 

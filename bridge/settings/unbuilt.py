@@ -8,21 +8,14 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from .faults import Finding, Location
-from .models import Document, Route, Section
+from .models import Document, Section
 
 _REASON = "not built in this version: "
 
-_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({"store": ("url", "retention"), "cors": ("origins",)})
+_TABLE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({"cors": ("origins",)})
 _NOTHING = "does nothing in this version"
-_NO_JOBS = "asks for jobs, which this version has not: every call is answered 503 store-unavailable"
 # What each comes to, and the values that this version does fulfil besides the default.
-_ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType(
-    {
-        "job_timeout": (_NOTHING, ()),
-        "async_": (_NO_JOBS, ("never",)),
-        "idempotency": (_NO_JOBS, ("off",)),
-    }
-)
+_ROUTE_KEYS: Mapping[str, tuple[str, tuple[object, ...]]] = MappingProxyType({})
 
 
 def refusals(document: Document) -> Iterator[Finding]:
@@ -45,11 +38,6 @@ def notes(document: Document) -> Iterator[str]:
         for key in keys:
             if _is_changed(section, key):
                 yield f"{table}.{key} {_NOTHING}"
-    for route in document.routes:
-        for name, (effect, fulfilled) in _ROUTE_KEYS.items():
-            if _is_changed(route, name) and getattr(route, name) not in fulfilled:
-                key = Route.model_fields[name].alias or name
-                yield f'route "{route.name}": {key} {effect}'
     if document.broker.kind in {"artemis", "rabbitmq"}:
         yield (f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only')
 

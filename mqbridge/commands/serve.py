@@ -7,6 +7,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
+from bridge.jobs.store import StoreRefusedError
 from bridge.server import BindError, run
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.console import CommandError, say
@@ -31,6 +32,8 @@ def serve(config: Path) -> int:
         )
     except BindError as error:
         raise CommandError(str(error)) from error
+    except StoreRefusedError as error:
+        raise CommandError(f"the store is refused: {error}", 2) from error
     return 1 if cut else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tempfile
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
@@ -14,7 +15,7 @@ from activemq import Client, Credentials, Server
 from activemq.frames import Limits, encode
 from bridge.app import Bridge
 from bridge.server import serve
-from bridge.settings import Broker, BrokerUrl, Route, Settings
+from bridge.settings import Broker, BrokerUrl, Route, Settings, Store
 from bridge.settings import Server as ServerSettings
 from tests.bridge.callers import PATIENCE, Response, call, until
 
@@ -36,18 +37,29 @@ def broker_settings(broker: Any, port: int | None = None, **options: Any) -> Bro
 
 
 def settings_for(
-    broker: Any, routes: Iterable[Route], *, broker_port: int | None = None, publish_timeout: float = 5.0, **server: Any
+    broker: Any,
+    routes: Iterable[Route],
+    *,
+    broker_port: int | None = None,
+    publish_timeout: float = 5.0,
+    store: Store | None = None,
+    **server: Any,
 ) -> Settings:
     """Settings with sensible defaults for a test; ``server``: keys of [server]."""
     return Settings(
         server=ServerSettings(**{"bind": ("127.0.0.1:0",), "drain": 20.0, **server}),
         broker=broker_settings(broker, broker_port, publish_timeout=publish_timeout),
         routes=tuple(routes),
+        store=store or Store(),
     )
 
 
 # What the tasks of calls run: our watcher of the caller, Uvicorn's and Hypercorn's way into the application.
 _OF_CALLS = ("_see_caller_leave", "run_asgi", "_handle()")
+
+
+# A store that can never be opened.
+NO_STORE = Store(url=SecretStr("sqlite:////dev/null/jobs.db"))
 
 
 class Running:
@@ -73,6 +85,7 @@ class Running:
         return {
             "exchange": len(bridge.exchange),
             "wheel": len(bridge.wheel),
+            "holders": len(bridge.jobs.holders),
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
             "unanswered": sum(queue.unanswered for queue in bridge.presence.queues.values()),
@@ -98,6 +111,9 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Serve until the end of the context, then drain."""
     made: list[Bridge] = []
+    scratch = tempfile.TemporaryDirectory()
+    if settings.store == Store():  # its default is a folder of whoever runs the tests
+        settings = settings.model_copy(update={"store": Store(url=sqlite(scratch.name))})
 
     class Seen(Bridge):
         def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
@@ -127,6 +143,12 @@ async def running(
         finally:
             gc.unfreeze()
             gc.set_threshold(*thresholds)
+            scratch.cleanup()
+
+
+def sqlite(folder: Any) -> SecretStr:
+    """The URL of a store in a folder."""
+    return SecretStr(f"sqlite:///{folder}/jobs.db")
 
 
 def _listen_and_tell(ports: list[int]) -> Any:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from bridge.problems import TABLE
 from bridge.settings import Route
 from tests.bridge.callers import Caller
-from tests.bridge.harness import ToldWorker, running, settings_for
+from tests.bridge.harness import NO_STORE, ToldWorker, running, settings_for
 
 MAX_BODY = 200_000
 MAX_MEMORY = 1_000_000
@@ -60,7 +60,7 @@ async def refusing(broker, implementation, queue):
         route("always", "/always-job", async_="always"),
         route("keyed", "/keyed-job", idempotency="required"),
     ]
-    settings = settings_for(broker, routes, body_timeout=0.4, max_held=3, max_body_memory=MAX_MEMORY)
+    settings = settings_for(broker, routes, store=NO_STORE, body_timeout=0.4, max_held=3, max_body_memory=MAX_MEMORY)
     async with (
         ToldWorker(broker, queue("echo")) as worker,
         running(settings, implementation) as bridge,

@@ -11,7 +11,7 @@ from activemq.testing import FakeBroker
 from bridge.schema import BodySchema
 from bridge.settings import Route
 from tests.bridge.callers import Caller, until
-from tests.bridge.harness import running, settings_for
+from tests.bridge.harness import NO_STORE, running, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -79,7 +79,7 @@ async def start(implementation, broker):
         pass_headers=("x-pass",),
         schema_=BodySchema({"type": "string"}),
     )
-    return running(settings_for(broker, [route], body_timeout=0.2, max_held=MAX_HELD), implementation)
+    return running(settings_for(broker, [route], store=NO_STORE, body_timeout=0.2, max_held=MAX_HELD), implementation)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

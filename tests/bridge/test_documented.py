@@ -17,6 +17,7 @@ from tests.bridge.test_link import Bench, a_route, parsed
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "http.md").read_text()
 LATER = "(from 0.2)"
+NOT_ABOUT_A_CALL = "–"
 ROW = re.compile(r"\| (\d{3}) \| `([a-z-]+)` \| (.*?) \| ([^|]*) \| ([^|]*) ?\|")
 
 
@@ -54,15 +55,15 @@ def test_the_page_has_the_rows_of_the_code_and_no_other():
 
 def test_the_rows_that_are_not_built_are_those_of_the_next_version():
     assert set(ROWS) - set(BUILT) == {
-        "no-job", "job-gone", "job-final", "job-cancelled", "idempotency-mismatch", "caller-limit",
+        "caller-limit",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BUILT)
 def test_a_row_has_the_status_and_the_ran_of_the_code(name):
     row = BUILT[name]
-    assert (row.status, row.ran[0]) == (TABLE[name].status, TABLE[name].ran)
-    assert set(row.ran) <= {"no", "maybe", "yes"}
+    assert (row.status, row.ran[0]) == (TABLE[name].status, TABLE[name].ran or NOT_ABOUT_A_CALL)
+    assert set(row.ran) <= {"no", "maybe", "yes"} or row.ran == (NOT_ABOUT_A_CALL,)
 
 
 @pytest.mark.parametrize("name", [name for name, row in BUILT.items() if row.status == 503])
@@ -114,7 +115,7 @@ def documented_headers():
     for line in section.splitlines():
         if line.startswith("| `"):
             first, _, value = line.strip("| ").split(" | ", 2)
-            if not value.startswith(LATER):
+            if not value.startswith((LATER, "jobs:")):  # this is about a held call's message
                 names |= set(re.findall(r"`([A-Za-z_-]+)`", first))
     return names
 

@@ -54,27 +54,8 @@ def test_what_is_wrong_in_a_part_that_is_not_built_is_told_as_well():
 
 
 @pytest.mark.parametrize(
-    ("line", "key"),
-    [
-        ('job_timeout = "2h"', "job_timeout"),
-    ],
-)
-def test_what_does_nothing_yet_in_a_route_is_noted(line, key):
-    assert parse(f"{ROUTE}{line}\n").notes == (f'route "words": {key} does nothing in this version',)
-
-
-@pytest.mark.parametrize("line", ['async = "always"', 'idempotency = "required"'])
-def test_a_route_of_jobs_only_is_noted_with_what_its_callers_get(line):
-    (note,) = parse(f"{ROUTE}{line}\n").notes
-    assert note.startswith(f'route "words": {line.split()[0]} asks for jobs')
-    assert "503 store-unavailable" in note
-
-
-@pytest.mark.parametrize(
     ("text", "key"),
     [
-        ('[store]\nurl = "sqlite:///other.db"\n', "store.url"),
-        ('[store]\nretention = "48h"\n', "store.retention"),
         ('[cors]\norigins = ["https://a.example"]\n', "cors.origins"),
     ],
 )

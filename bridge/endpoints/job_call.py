@@ -1,0 +1,155 @@
+"""A request that is a job: kept first, then sent; holding the connection is only one way of answering it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bridge import translate
+from bridge.asgi import caller_of
+from bridge.endpoints.job_answers import as_document, as_result, location_of, state_header
+from bridge.exchange import End
+from bridge.jobs.model import Job, Request, Rules, key_of
+from bridge.jobs.service import not_confirmed
+from bridge.jobs.store import StoreUnavailableError
+from bridge.problems import Problem
+
+if TYPE_CHECKING:
+    from bridge.endpoints.call import Call
+    from bridge.exchange import Held
+    from bridge.jobs.model import Key
+    from bridge.jobs.service import JobService, Submitted
+    from bridge.routing import ServedRoute
+    from bridge.translate import Preferences
+
+
+class JobCall:
+    """One request that is a job, from its body on."""
+
+    __slots__ = ("_asynchronous", "_call", "_jobs", "_preferences", "_route", "_submitted")
+    _submitted: Submitted
+
+    def __init__(self, call: Call, jobs: JobService, route: ServedRoute, preferences: Preferences) -> None:
+        self._call = call
+        self._jobs = jobs
+        self._route = route
+        self._preferences = preferences
+        rule = route.settings.async_
+        self._asynchronous = rule == "always" or (preferences.respond_async and rule == "allowed")
+
+    async def submit(self, properties: list[tuple[str, str]], body: bytes) -> None:
+        """Keep the job and send its message, or find the one that has its key. Raises :class:`Problem`."""
+        call, settings = self._call, self._route.settings
+        head = call.head
+        assert head is not None  # noqa: S101 - read before the body
+        raw_key = None
+        key: Key | None = None
+        if head.idempotency_key is not None and settings.idempotency != "off":
+            raw_key = head.idempotency_key.strip(b'"')
+            named = dict(properties)
+            key = key_of(raw_key, named["http_method"], named["http_target"], body)
+        now_ms = self._jobs.now_ms()
+        job = Job(
+            id=call.correlation_id,
+            caller=caller_of(call.scope),
+            route=settings.name,
+            path=call.scope["raw_path"].decode("latin-1"),
+            rules=Rules(settings.max_reply, tuple((name, header.decode()) for name, header in self._route.returns)),
+            created_ms=now_ms,
+            deadline_ms=now_ms + round(settings.job_timeout * 1_000),
+            retention_ms=call.endpoint.rules.retention_ms,
+            key=key,
+        )
+        request = Request(
+            queue=settings.queue,
+            priority=translate.priority_of(head.priority, settings.priority_ceiling),
+            properties=(*self._own_properties(job, raw_key), *properties),
+            body=body,
+            text=translate.as_text(settings.message, head, body),
+        )
+        self._submitted = await self._jobs.submit(job, request)
+        call.correlation_id = self._submitted.job.id
+
+    def _own_properties(self, job: Job, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
+        settings = self._route.settings
+        own = [
+            ("attempt", "1"),
+            ("max_attempts", str(settings.max_attempts)),
+            ("redeliver", "true" if settings.redeliver else "false"),
+            ("max_reply", str(settings.max_reply)),
+        ]
+        if job.caller:
+            own.append(("caller", job.caller))
+        if raw_key is not None:
+            own.append(("idempotency_key", raw_key.decode("ascii")))
+        return tuple(own)
+
+    async def answer(self) -> None:
+        """Answer the caller, by whichever way it prefers. Raises :class:`Problem`."""
+        call, job, wait = self._call, self._submitted.job, self._preferences.wait
+        call.wait = wait
+        if job.is_final:
+            await self._answer_with(job, replayed=True)
+            return
+        if wait is not None or not self._asynchronous:
+            timeout = self._route.settings.timeout
+            outcome = await self._hold(job, call.started + (timeout if wait is None else min(timeout, float(wait))))
+            if outcome is End.CALLER_GONE:
+                return  # the job goes on: that is what jobs are for
+            if isinstance(outcome, Job):
+                await self._answer_with(outcome)
+                return
+        if self._asynchronous:
+            await self._accept()
+        else:
+            raise self._out_of_time(job)
+
+    async def _hold(self, job: Job, until: float) -> object:
+        call, jobs = self._call, self._jobs
+        held: Held[Job] = jobs.hold(job.id, until, call.watch)
+        try:
+            if self._submitted.posting is None:  # somebody else's: it may have ended before we began to wait
+                with suppress(StoreUnavailableError):  # it is looked for again every second
+                    await jobs.poll([job.id])
+            return await held.outcome
+        finally:
+            jobs.let_go(job.id, held)
+            if call.watcher is not None:
+                call.watcher.cancel()
+
+    async def _accept(self) -> None:
+        """Answer 202, once the broker has the message."""
+        call, preferences = self._call, self._preferences
+        job = await self._jobs.confirmed(self._submitted, call.endpoint.rules.publish_timeout)
+        if job.is_final:  # it ended at the very moment
+            await self._answer_with(job)
+            return
+        answer = as_document(job, call.endpoint.rules.public_url, 202)
+        applied = ["respond-async"] if preferences.respond_async else []
+        if preferences.wait is not None:
+            applied.append(f"wait={preferences.wait}")
+        if applied:
+            answer.headers.append((b"preference-applied", ", ".join(applied).encode()))
+        call.wait = None  # said already
+        await call.respond(answer)
+
+    async def _answer_with(self, job: Job, *, replayed: bool = False) -> None:
+        header = ((b"idempotency-replayed", b"true"),) if replayed else ()
+        try:
+            answer = as_result(job)
+        except Problem as problem:
+            problem.headers += header
+            raise
+        answer.headers.extend(header)
+        await self._call.respond(answer)
+
+    def _out_of_time(self, job: Job) -> Problem:
+        """Make the answer of a held connection whose time is over; the job goes on."""
+        posting = self._submitted.posting
+        if posting is not None and not posting.confirmed.done():
+            problem = not_confirmed()
+        else:
+            problem = Problem("deadline", "no worker replied in time; the job goes on", "maybe", {"phase": "unknown"})
+        location = location_of(job.id, self._call.endpoint.rules.public_url)
+        problem.headers += ((b"location", location), state_header(job))
+        return problem

@@ -1,0 +1,1 @@
+"""Alembic's folder; see bridge/jobs/sql/migrate.py, which runs it."""
