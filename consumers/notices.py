@@ -6,10 +6,12 @@ and the handler need not care.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
+from activemq.errors import BufferFullError
 from activemq.message import encode_notice, property_of
 from consumers.answer import encode_answer, max_reply, replies_to
 from consumers.reply import JSON, OCTETS, TEXT, BadReplyError, Reply
@@ -36,7 +38,8 @@ class Notices:
         body = to_json(value, inf_nan_mode="null")
         if len(body) > MAX_PROGRESS:
             raise ValueError(f"progress of {len(body)} bytes, over the limit of {MAX_PROGRESS}")
-        self._send("progress", body, JSON, ())
+        with suppress(BufferFullError):
+            self._send("progress", body, JSON, ())
 
     async def chunk(
         self,

@@ -1,6 +1,6 @@
 """A program that is on stomp.py already, and becomes a worker.
 
-python stomppy_worker.py 127.0.0.1 61613 bridge var/activemq/passcode
+python stomppy_worker.py 127.0.0.1 61613 bridge var/broker/passcode
 """
 
 import signal

@@ -144,7 +144,8 @@ class Call:
             finally:
                 self._close(held, route)
             if outcome in WITHDRAWN:
-                self.endpoint.link.withdraw(held)
+                if self.stream is None:
+                    self.endpoint.link.withdraw(held)
             elif isinstance(outcome, Frame):
                 route.counts.answered += 1
                 route.queue.pace.note()
@@ -215,9 +216,12 @@ class Call:
             held = endpoint.exchange.open(
                 self.correlation_id, now, deadline, now + endpoint.rules.publish_timeout, self.watch
             )
-            self.stream = stream_for(head, route, held) if settings.stream else None
+            if settings.stream:
+                self.stream = stream_for(head, route, held, endpoint.admission)
             if self.stream is not None:
                 held.on_notice = self.stream.on_notice
+                # At once: what its reader has not taken yet is no reason for the worker to go on.
+                held.outcome.add_done_callback(lambda outcome: self._withdraw(held, outcome))
             queue.unanswered += 1
             route.counts.since[self.correlation_id] = self.started
             try:
@@ -269,11 +273,17 @@ class Call:
         if not came and not held.attempt and await lookout.nobody(route.queue):
             held.end(End.NO_WORKER)
 
+    def _withdraw(self, held: Held[Frame], outcome: asyncio.Future[Frame | End | Refused]) -> None:
+        if not outcome.cancelled() and outcome.result() in WITHDRAWN:
+            self.endpoint.link.withdraw(held)
+
     def _close(self, held: Held[Frame], route: ServedRoute) -> None:
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
         route.queue.unanswered -= 1
         del route.counts.since[self.correlation_id]
+        if self.stream is not None:
+            self.stream.close()
         if self.watcher is not None:
             self.watcher.cancel()
         if self.first_worker is not None:

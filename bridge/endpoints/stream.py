@@ -13,11 +13,15 @@ from activemq.errors import ActiveMQError
 from activemq.message import ReplyMessage
 from bridge import translate
 from bridge.endpoints.outcomes import problem_of
+from bridge.endpoints.reading import CallerGoneError
 from bridge.exchange import End, Refused
 from bridge.link import attempt_of
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from bridge.admission import Admission
     from bridge.asgi import Headers
     from bridge.endpoints.call import Call
     from bridge.exchange import Held
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
 MAX_EVENT: Final = 64 * 1024  # bytes of a worker's word, as it sent them: what it can know
 MAX_BEHIND: Final = 1024 * 1024  # bytes that wait for a reader
+GRACE: Final = 10.0  # seconds that a reader has for each part once the call has its outcome
 EVENT_STREAM: Final = b"text/event-stream"
 
 Outcome = Frame | End | Refused
@@ -47,21 +52,26 @@ class Stream(Protocol):
         """Say how it ended."""
         ...
 
+    def close(self) -> None:
+        """Let go of what was not sent."""
+        ...
 
-def stream_for(head: Head, route: ServedRoute, held: Held[Frame]) -> Stream | None:
+
+def stream_for(head: Head, route: ServedRoute, held: Held[Frame], admission: Admission) -> Stream | None:
     """Return the stream that a caller gets; None for one whole answer."""
     if route.settings.stream == "body":
-        return BodyStream(held, route)
+        return BodyStream(held, route, admission)
     if route.settings.stream and head.accept is not None and EVENT_STREAM in head.accept.lower():
-        return EventStream(held, route)
+        return EventStream(held, route, admission)
     return None
 
 
 class Parts:
     """What waits to be sent to one caller: bounded, in order."""
 
-    def __init__(self, held: Held[Frame]) -> None:
+    def __init__(self, held: Held[Frame], admission: Admission) -> None:
         self._held = held
+        self._admission = admission
         self._waiting: deque[bytes] = deque()
         self._behind = 0
         self._something = asyncio.Event()
@@ -74,7 +84,7 @@ class Parts:
                 self._held.end(End.READER_BEHIND)
             return
         self._waiting.append(data)
-        self._behind += len(data)
+        self._count(len(data))
         self._something.set()
 
     async def next(self) -> bytes | None:
@@ -92,16 +102,50 @@ class Parts:
         self._waiting.clear()
         return data
 
-    def sent(self, data: bytes) -> None:
-        """Note that the server has taken it."""
-        self._behind -= len(data)
+    async def send(self, call: Call, data: bytes) -> None:
+        """Send what next() returned, and note that the server has taken it. Raises as :func:`in_time`."""
+        await in_time(self._held, call.send_part(data))
+        self._count(-len(data))
+
+    def close(self) -> None:
+        """Give back the memory of what was not sent."""
+        self._waiting.clear()
+        self._count(-self._behind)
+
+    def _count(self, size: int) -> None:
+        self._behind += size
+        self._admission.memory += size  # as an answer's: it is there already, so never refused
+
+
+async def in_time(held: Held[Frame], sending: Awaitable[None]) -> None:
+    """Send to a reader who may take as long as the call is held, and a little longer for what is left then.
+
+    Raises :class:`CallerGoneError` when that time is over: the server closes what is not finished.
+    """
+    loop = asyncio.get_running_loop()
+
+    def over(_: object) -> None:
+        limit.reschedule(loop.time() + GRACE)
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            if held.outcome.done():
+                over(None)
+            else:
+                held.outcome.add_done_callback(over)
+            try:
+                await sending
+            finally:
+                held.outcome.remove_done_callback(over)
+    except TimeoutError:
+        raise CallerGoneError from None
 
 
 class EventStream:
     """Server-sent events (WHATWG HTML, 9.2): started, progress, chunk, and at the end done or failed."""
 
-    def __init__(self, held: Held[Frame], route: ServedRoute) -> None:
-        self._parts = Parts(held)
+    def __init__(self, held: Held[Frame], route: ServedRoute, admission: Admission) -> None:
+        self._parts = Parts(held, admission)
         self._held = held
         self._route = route
         self._id = 0
@@ -119,10 +163,12 @@ class EventStream:
     async def run(self, call: Call) -> Outcome:
         """See :class:`Stream`."""
         headers: Headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), *call.headers()]
-        await call.start(200, headers)
+        await in_time(self._held, call.start(200, headers))
         while (data := await self._parts.next()) is not None:
-            await call.send_part(data or b": waiting\n\n")
-            self._parts.sent(data)
+            if data:
+                await self._parts.send(call, data)
+            else:
+                await in_time(self._held, call.send_part(b": waiting\n\n"))
         return self._held.outcome.result()
 
     async def finish(self, call: Call, outcome: Outcome) -> None:
@@ -135,7 +181,11 @@ class EventStream:
             event = self._event("done", _json(_done(translate.answer_of(outcome, self._route))))
         except Problem as problem:
             event = self._event("failed", call.document(problem))
-        await call.send_part(event, last=True)
+        await in_time(self._held, call.send_part(event, last=True))
+
+    def close(self) -> None:
+        """See :class:`Stream`."""
+        self._parts.close()
 
     def _event(self, kind: str, data: bytes) -> bytes:
         self._id += 1
@@ -145,8 +195,8 @@ class EventStream:
 class BodyStream:
     """One response whose body comes in parts; its head is that of the first part."""
 
-    def __init__(self, held: Held[Frame], route: ServedRoute) -> None:
-        self._parts = Parts(held)
+    def __init__(self, held: Held[Frame], route: ServedRoute, admission: Admission) -> None:
+        self._parts = Parts(held, admission)
         self._held = held
         self._route = route
         self._head: Answer | None = None  # of the first part
@@ -176,10 +226,9 @@ class BodyStream:
         while (data := await self._parts.next()) is not None:
             if self._head is not None and not call.answering:
                 own = [(name, value) for name, value in self._head.headers if name != b"content-length"]
-                await call.start(self._head.status, [*own, *call.headers()])
+                await in_time(self._held, call.start(self._head.status, [*own, *call.headers()]))
             if data:
-                await call.send_part(data)
-                self._parts.sent(data)
+                await self._parts.send(call, data)
         return self._held.outcome.result()
 
     async def finish(self, call: Call, outcome: Outcome) -> None:
@@ -187,7 +236,11 @@ class BodyStream:
         if not call.answering:
             await call.answer(outcome, self._route, self._held)
         elif isinstance(outcome, Frame) and self._is_whole(outcome):
-            await call.send_part(outcome.body, last=True)
+            await in_time(self._held, call.send_part(outcome.body, last=True))
+
+    def close(self) -> None:
+        """See :class:`Stream`."""
+        self._parts.close()
 
     def _is_whole(self, frame: Frame) -> bool:
         """Say whether a reply is the end of what was sent: of the same attempt, and no error that its head hides."""

@@ -241,3 +241,38 @@ async def test_a_body_that_is_cut_resets_its_http_2_stream_and_no_other() -> Non
         assert (streams.resets.keys(), streams.closed) == ({cut}, False)
         await streams.close()
         await bridge.at_rest()
+
+
+async def _stall(w: World) -> None:
+    """Let the worker send more than all buffers on the way hold."""
+    for _ in range(200):
+        await w.tell("progress", json.dumps("x" * 60_000).encode(), content_type="application/json")
+
+
+@pytest.mark.parametrize("end", ["deadline", "reply"])
+async def test_a_reader_who_has_stopped_is_given_up_a_while_after_the_end(
+    implementation: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.endpoints.stream.GRACE", 0.2)
+    async with world(implementation, True, receive_buffer=4096, timeout=1.5 if end == "deadline" else 30.0) as w:
+        await _stall(w)
+        if end == "reply":
+            await w.end(b"all")
+        await until(lambda: not w.bridge.leftovers["held"], "the call is given up")
+        assert not w.bridge.leftovers["memory"]
+        rest = await w.rest()
+    assert b"event: done" not in rest
+    assert b"event: failed" not in rest
+
+
+async def test_the_worker_of_a_reader_who_has_stopped_is_told_at_the_deadline(implementation: str) -> None:
+    async with world(implementation, True, receive_buffer=4096, timeout=1.5) as w:
+        await _stall(w)
+        assert 0 < w.bridge.leftovers["memory"] <= MAX_BEHIND
+        call = w.bridge.bridge._call
+        assert call is not None
+        withdrawals = call.link._withdrawals
+        await until(lambda: withdrawals.sent == 1, "the worker is told")
+        assert w.bridge.leftovers["held"] == 1
+        assert b"event: failed" in await w.rest()
+        assert withdrawals.sent == 1

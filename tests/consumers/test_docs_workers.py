@@ -73,6 +73,49 @@ async def test_search(block, fake, requester):
         assert json.loads((await requester.call("search", "42")).body) == [2, 4, 42]
 
 
+async def told_by(requester, queue, **headers):
+    """All that is said to a request, to the final reply."""
+    call = await requester.send(queue, "", **headers)
+    await until(lambda: [f for f in requester.replies.get(call, []) if f.get("reply_kind") is None])
+    return [(frame.get("reply_kind") or "final", frame.body.decode()) for frame in requester.replies[call]]
+
+
+@pytest.mark.parametrize(
+    ("queue", "told"),
+    [
+        (
+            "reports",
+            [
+                ("chunk", "line 1\n"),
+                ("progress", '{"done":1,"of":2}'),
+                ("chunk", "line 2\n"),
+                ("progress", '{"done":2,"of":2}'),
+                ("final", ""),
+            ],
+        ),
+        ("reports.thread", [("chunk", "line 1\n"), ("progress", "0.5"), ("final", "line 2\n")]),
+    ],
+)
+async def test_report(block, fake, requester, queue, told):
+    async with running(block("report").worker, fake):
+        assert await told_by(requester, queue, reply_kinds="progress chunk") == told
+        assert await told_by(requester, queue) == told[-1:]
+
+
+async def test_careful(block, fake, requester):
+    async with running(block("careful").worker, fake):
+        first = await requester.call("payments")
+        second = await requester.call("payments", attempt="2")
+    assert (first.get("http_status"), second.get("http_status")) == ("200", "409")
+
+
+async def test_lanes(block, fake, requester):
+    worker = block("lanes").worker
+    assert worker.slots(8) == {"reports": 3, "mails": 3, "urgent": 2}
+    async with running(worker, fake, 8):
+        assert (await requester.call("urgent", "now")).body == b"NOW"
+
+
 async def test_shared(block, fake, requester, unused_tcp_port):
     async def answer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

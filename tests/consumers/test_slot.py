@@ -344,3 +344,17 @@ async def test_a_receipt_that_comes_in_the_turn_in_which_the_slot_is_cancelled_i
         with pytest.raises(asyncio.CancelledError):
             await task
     assert not client.acked
+
+
+async def test_progress_that_finds_no_room_is_lost_and_fails_no_handler():
+    async def handler(request):
+        request.progress(1)
+        request.progress(2)
+        return Reply(b"done")
+
+    async with slot_with(handler) as (client, slot, _):
+        client.refusals = [BufferFullError("full")]
+        client.deliver(message(reply_kinds="progress"))
+        await until(lambda: client.acked)
+    assert [frame.split(b"\n\n")[1] for frame in client.sent] == [b"2\0", b"done\0"]
+    assert slot._counts.failed == 0
