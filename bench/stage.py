@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 from unittest.mock import patch
 
@@ -29,13 +30,14 @@ class Stage:
             quick=quick, java_home=os.environ.get("JAVA_HOME"), java_path=os.environ.get("PATH")
         )
         self._stock = stock
+        self._folder = TemporaryDirectory(prefix="bench-")
         self._children: list[Child] = []
 
     async def __aenter__(self) -> Self:
         try:
             await self.start_broker()
         except BaseException:
-            await self.broker.close()
+            await self._close()
             raise
         return self
 
@@ -43,7 +45,11 @@ class Stage:
         try:
             await asyncio.gather(*(child.stop() for child in self._children))
         finally:
-            await self.broker.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        await self.broker.close()
+        self._folder.cleanup()
 
     async def start_broker(self) -> None:
         """Start the broker, also again after its end."""
@@ -52,7 +58,8 @@ class Stage:
 
     async def serve(self, what: str, implementation: str) -> Child:
         """Start a ``bridge`` or a ``null`` on one of the HTTP servers."""
-        return await self._child("serve", what=what, implementation=implementation)
+        store = f"{self._folder.name}/{len(self._children)}.db"
+        return await self._child("serve", what=what, implementation=implementation, store=store)
 
     async def work(self) -> Child:
         """Start a worker process."""

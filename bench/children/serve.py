@@ -6,7 +6,6 @@ Both are run by :mod:`bridge.server` itself, so that server, socket and collecto
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -14,7 +13,6 @@ from pydantic import SecretStr
 
 from bench.children.channel import Channel
 from bridge import server
-from bridge.admission import Admission
 from bridge.app import Bridge
 from bridge.settings import Broker, BrokerUrl, Route, Server, Settings, Store
 
@@ -38,25 +36,14 @@ async def null(receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class Null:
-    """Stands in for :class:`Bridge` in ``server.serve``: no broker, the ten lines above."""
+class Null(Bridge):
+    """A bridge that asks nobody: it is connected as any other, and no call comes near it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.client = self
-        self.admission = Admission(settings.server.max_held, settings.server.max_body_memory)
-        self.jobs = self
-        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def start(self) -> None:
-        """Be ready at once."""
-        self.settled.set_result(None)
-
-    async def stop(self) -> None: ...
-
-    async def wait_connected(self) -> None: ...
-
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        await null(receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await null(receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class View:
@@ -85,7 +72,7 @@ class View:
         return {"counts": self.counts, "held": self.held}
 
 
-def settings_of(configuration: dict[str, Any], folder: str) -> Settings:
+def settings_of(configuration: dict[str, Any]) -> Settings:
     """Return the settings: defaults wherever a benchmark does not need more room."""
     broker = configuration["broker"]
     return Settings(
@@ -95,7 +82,7 @@ def settings_of(configuration: dict[str, Any], folder: str) -> Settings:
             login=broker["login"],
             passcode=SecretStr(broker["passcode"]),
         ),
-        store=Store(url=SecretStr(f"sqlite:///{folder}/jobs.db")),
+        store=Store(url=SecretStr(f"sqlite:///{configuration['store']}")),
         routes=(
             Route(name="echo", path="/echo", queue="bench.echo"),
             Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000),
@@ -108,18 +95,16 @@ def main() -> None:
     channel = Channel()
     made: list[Bridge] = []
 
-    def make(settings: Settings) -> Bridge | Null:
-        if channel.configuration["what"] == "null":
-            return Null(settings)
-        made.append(Bridge(settings))
+    def make(*arguments: Any) -> Bridge:  # noqa: ANN401 - whatever a bridge is made of
+        kind = Null if channel.configuration["what"] == "null" else Bridge
+        made.append(kind(*arguments))
         return made[0]
 
     def on_ready(addresses: list[str]) -> None:
-        commands = View(made[0]).commands() if made else {}
-        channel.ready(commands, port=int(addresses[0].rpartition(":")[2]))
+        channel.ready(View(made[0]).commands(), port=int(addresses[0].rpartition(":")[2]))
 
-    with tempfile.TemporaryDirectory(prefix="mqbridge-bench-") as folder, patch.object(server, "Bridge", make):
-        server.run(settings_of(channel.configuration, folder), on_ready)
+    with patch.object(server, "Bridge", make):
+        server.run(settings_of(channel.configuration), on_ready)
 
 
 if __name__ == "__main__":

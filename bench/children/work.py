@@ -1,4 +1,4 @@
-"""A worker process: an async handler that gives back what it was given."""
+"""A worker process: an async handler that gives back what it was given, and one that never does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ async def echo(body: bytes) -> bytes:
     return body
 
 
+async def hold(_: bytes) -> bytes:
+    """Never answer."""
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
 async def main() -> None:
     """Work until the parent is gone."""
     channel = Channel()
@@ -24,6 +30,7 @@ async def main() -> None:
     client = Client([Server("127.0.0.1", broker["port"])], Credentials(broker["login"], broker["passcode"]))
     worker = Worker("bench")
     worker.handler("bench.echo")(echo)
+    worker.handler("bench.hold")(hold)  # a call for which nobody is there would be refused
     await worker.run(client, SLOTS, asyncio.Event(), lambda: channel.ready({}))
 
 
