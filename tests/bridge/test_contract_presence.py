@@ -19,7 +19,7 @@ from activemq.frames import encode
 from bridge.presence import UNKNOWN
 from bridge.settings import Route
 from tests.bridge.callers import until
-from tests.bridge.harness import Running, ToldWorker, client_for, running, settings_for
+from tests.bridge.harness import NO_STORE, Running, ToldWorker, client_for, running, settings_for
 
 
 class Listener:
@@ -416,7 +416,7 @@ async def test_the_first_that_fails_answers(own_broker):
     """`broker-unavailable`, then `no-worker`, then `queue-full`."""
     broker: EmbeddedBroker = await own_broker()
     routes = [Route(name="q", path="/q", queue="q", timeout=20.0, max_backlog=1)]
-    async with running(settings_for(broker, routes), "uvicorn") as bridge:
+    async with running(settings_for(broker, routes, store=NO_STORE), "uvicorn") as bridge:
         await known(bridge)
         async with ToldWorker(broker, "q") as worker:
             held = asyncio.create_task(bridge.call("/q"))

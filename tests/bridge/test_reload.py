@@ -18,7 +18,7 @@ from bridge.routing import Router, ServedRoute
 from bridge.schema import BodySchema
 from bridge.settings import Admin, Broker, Fault, Jwt, Route, Server, Settings, SettingsError
 from tests.bridge.callers import Caller, request, until
-from tests.bridge.harness import ToldWorker, running, settings_for
+from tests.bridge.harness import NO_STORE, ToldWorker, running, settings_for
 
 KEY = "the operator's"
 KEY_SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
@@ -197,7 +197,7 @@ NEW = (route("stays"), route("changes", "q", timeout=5.0, path="/changed"), rout
 async def setting(implementation):
     """A bridge, a worker, and what the next look at the settings will find."""
     async with FakeBroker() as broker, ToldWorker(broker, "q", "going", "coming") as worker:
-        settings = settings_for(broker, OLD).model_copy(update={"admin": Admin(key_sha256=KEY_SHA256)})
+        settings = settings_for(broker, OLD, store=NO_STORE).model_copy(update={"admin": Admin(key_sha256=KEY_SHA256)})
         found = [settings]
 
         def load():

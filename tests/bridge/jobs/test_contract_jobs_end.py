@@ -19,7 +19,7 @@ async def world(broker, implementation, queue):
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def nothing_is_left(world):
-    world.worker.forget()
+    await world.forget()
     yield
     await world.bridge.at_rest()
     assert not world.bridge.bridge.jobs._waiting

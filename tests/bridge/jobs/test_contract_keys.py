@@ -23,7 +23,7 @@ async def world(broker, implementation, queue):
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def nothing_is_left(world):
-    world.worker.forget()
+    await world.forget()
     yield
     for bridge in world.bridges:
         await bridge.at_rest()

@@ -53,6 +53,13 @@ class World:
     async def request(self, name: str = "echo") -> Any:
         return await self.worker.request(self.queue(name))
 
+    async def forget(self) -> None:
+        """Throw away the messages that earlier tests have left, those that are still on their way included."""
+        for name in {route.queue for route in routes_for(self.queue)}:
+            await self.worker.send(f"/queue/{name}", {"priority": "0", "mark": "1"}, b"", text=True)
+            while (await self.worker.request(name)).get("mark") is None:
+                pass
+
     async def finished(self, body: bytes = b"done", **properties: Any) -> tuple[str, Any]:
         """Make a job and have it answered; return where it is and its request message."""
         location = await self.accepted()
