@@ -63,7 +63,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "headers-too-large": Row(
         431, "A header is too large", "no", "Keep each header within `limit_bytes` bytes.", extra=("limit_bytes",)
     ),
-    "caller-limit": Row(429, "The caller's own limit", "no", "Try again after `Retry-After` seconds."),
+    "caller-limit": Row(429, "The caller is at its limit", "no", "Try again after `Retry-After` seconds."),
     "internal": Row(500, "The bridge has a defect", "maybe", "Report it with the correlation id."),
     "worker-failed": Row(502, "The worker failed", "yes", "The handler raised an error; its log has the trace."),
     "worker-lost": Row(502, "The worker was lost", "maybe", "Its worker died; the route does not hand jobs on."),
