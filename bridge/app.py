@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
@@ -15,12 +16,16 @@ from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.job_answers import PREFIX as JOBS
 from bridge.endpoints.jobs import JobsEndpoint
+from bridge.endpoints.metrics import metrics_route, route_now
 from bridge.endpoints.operations import operation_routes
 from bridge.endpoints.pages import PREFIXES as PAGES
 from bridge.endpoints.pages import make_pages
 from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
+from bridge.figures import RouteFigures
+from bridge.figures.exposition import Exposition
+from bridge.figures.snapshot import Snapshot
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
 from bridge.link import Link
@@ -60,10 +65,12 @@ class Bridge:
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
         self.access = Access(settings)
+        self.unrouted = RouteFigures()  # of calls that were refused before it was clear which route they are for
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
@@ -115,7 +122,9 @@ class Bridge:
         self._jobs = jobs = JobService(
             store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
         )
-        self._call = CallEndpoint(rules, self.access, self.router, self.exchange, self.admission, link, lookout, jobs)
+        self._call = CallEndpoint(
+            rules, self.access, self.unrouted, self.router, self.exchange, self.admission, link, lookout, jobs
+        )
         self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
         self.wheel.start()
         lookout.start()
@@ -159,6 +168,24 @@ class Bridge:
             told=self.presence.known,
             admission=self.admission,
             router=self.router,
+        )
+
+    def _look(self) -> Snapshot:
+        client, jobs, unrouted = self._client, self._jobs, self.unrouted
+        now = 0.0 if client is None else asyncio.get_running_loop().time()
+        return Snapshot(
+            ready=self.ready,
+            draining=self.admission.draining,
+            connected=client is not None and client.connected,
+            connections=0 if client is None else client.generation,
+            store_up=jobs is not None and jobs.ready,
+            held=self.admission.held,
+            body_memory=self.admission.memory,
+            stray_replies=self.exchange.counts.stray_replies,
+            routes=[route_now(route, now) for route in self.router.routes],
+            unrouted=unrouted,
+            queues=list(self.presence.queues.values()),
+            callers=self.access.held(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

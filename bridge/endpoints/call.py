@@ -22,6 +22,7 @@ from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_fu
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
+from bridge.figures import CALLER_GONE
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 from bridge.schema import BodyChecks
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
     from bridge.exchange import Exchange, Held, Refused
+    from bridge.figures import RouteFigures
     from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.lookout import Lookout
@@ -61,6 +63,7 @@ class CallEndpoint:
         self,
         rules: Rules,
         access: Access,
+        unrouted: RouteFigures,
         router: Router,
         exchange: Exchange[Frame],
         admission: Admission,
@@ -77,6 +80,7 @@ class CallEndpoint:
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
         self.jobs = jobs
+        self.unrouted = unrouted
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,12 +91,17 @@ class CallEndpoint:
         except Problem as problem:
             await call.refuse(problem)
         except CallerGoneError:
-            return
+            pass  # its outcome until it has another
         except Exception:
             log.exception("call %s: a defect of the bridge", call.correlation_id)
+            call.outcome = "internal"
             if call.answering:
                 raise  # half an answer cannot be taken back: the server closes the connection
             await call.refuse(Problem("internal", "the bridge has a defect; its log has the trace"))
+        finally:
+            figures = self.unrouted if call.route is None else call.route.counts.figures
+            trace_id = None if call.head is None else translate.sampled_trace(call.head)
+            figures.ended(call.outcome, self.loop.time() - call.started, trace_id)
 
 
 class Call:
@@ -104,8 +113,10 @@ class Call:
         "endpoint",
         "first_worker",
         "head",
+        "outcome",
         "principal",
         "receive",
+        "route",
         "scope",
         "send",
         "started",
@@ -124,6 +135,8 @@ class Call:
         self.correlation_id = endpoint.exchange.new_id()
         self.head: Head | None = None
         self.principal: Principal = ANYBODY
+        self.route: ServedRoute | None = None
+        self.outcome = CALLER_GONE  # as it is counted: see RouteFigures
         self.wait: int | None = None  # seconds, as preferred by the caller
         self.unread = False  # part of the body may still be on its way
         self.answering = False
@@ -173,6 +186,7 @@ class Call:
         route: ServedRoute | None = None
         try:
             route, parameters = endpoint.router.match(method, raw_path)
+            self.route = route
         except Problem as no_route:
             problem = no_route  # but framing comes first
         head = translate.read_head(scope["headers"], route.passes if route else {})
@@ -315,6 +329,8 @@ class Call:
 
     async def respond(self, answer: Answer) -> None:
         """Send a response, with the headers that all responses have."""
+        if self.route is not None:
+            self.outcome = self.route.counts.figures.told(answer)
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
         took = self.endpoint.loop.time() - self.started
@@ -360,6 +376,7 @@ class Call:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
+        self.outcome = problem.name
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True
