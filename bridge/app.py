@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.cors import with_cors
+from bridge.dashboard.feed import feed_of
 from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.dashboard import Dashboard
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
@@ -35,6 +38,7 @@ from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
 from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
+from bridge.sessions import SECRET_BYTES, Sessions
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
 
@@ -50,8 +54,16 @@ if TYPE_CHECKING:
 class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
-        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings] | None = None,
+        session_secret: bytes | None = None,
+    ) -> None:
+        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
+
+        ``session_secret``: what bridges that share an address share, for the operator's sessions; none: one's own.
+        """
         self.settings = settings
         self.published = Published(settings)
         self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
@@ -69,11 +81,13 @@ class Bridge:
         self.access = Access(settings)
         self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
-        gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
+        sessions = Sessions(os.urandom(SECRET_BYTES) if session_secret is None else session_secret)
+        gate = Gate(AdminKey(settings.admin.key_sha256), self.access, sessions)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
+            *Dashboard(self._feed, lambda: self.admission.draining, gate).routes(),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
         self._pages = make_pages(
@@ -175,6 +189,9 @@ class Bridge:
             admission=self.admission,
             router=self.router,
         )
+
+    def _feed(self) -> dict[str, Any]:
+        return feed_of(self._look(), self.history.steps())
 
     def _look(self) -> Snapshot:
         client, jobs = self._client, self._jobs
