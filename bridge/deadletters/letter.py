@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 # A queue's name is at most 128 characters; the ends that make it one of dead letters come on top.
 _QUEUE: Final = re.compile(r"[A-Za-z0-9._-]{1,160}")
 _LONGEST_TIME: Final = 14  # digits of an epoch in ms, up to the year 5138
+_LONGEST_NAME: Final = 1_000  # it goes into a header of ours
 _CLIP: Final = 500  # characters of what a sender wrote, in a list
 
 
 @dataclass(frozen=True, slots=True)
 class LetterId:
-    """What names a dead letter: its queue, and the message's name there. ``str()`` can stand in a URL as it is."""
+    """What names a dead letter: its queue, and the message's name there.
+
+    ``str()`` is one segment of a path, as it is and in any shell: what would need an escape there is written ``=2F``.
+    """
 
     queue: str
     name: str
@@ -32,16 +36,18 @@ class LetterId:
     @classmethod
     def parse(cls, text: str) -> LetterId:
         """Read what ``str()`` made. Raises :class:`Problem` ``no-dead-letter`` for anything else."""
+        queue, tilde, name = text.partition("~")
         try:
-            queue, tilde, name = unquote(text, errors="strict").partition("~")
+            name = unquote(name.replace("=", "%"), errors="strict")
         except UnicodeDecodeError:
             tilde = ""
-        if not tilde or not name or not _QUEUE.fullmatch(queue):
+        if not tilde or not _QUEUE.fullmatch(queue) or not 0 < len(name) <= _LONGEST_NAME or "\0" in name:
             raise Problem("no-dead-letter", "there is no dead letter of this id")
         return cls(queue, name)
 
     def __str__(self) -> str:
-        return f"{self.queue}~{quote(self.name, safe=':')}"
+        escaped = quote(self.name, safe=":").replace("%", "=")
+        return f"{self.queue}~{escaped}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,12 @@ class Shelf:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some letters of a queue, from its head on; ``next``: the id after which the next page begins."""
+    """Some letters of a queue, from its head on; ``next``: the id after which the next page begins.
 
+    ``now_ms``: the broker's time, epoch ms, before they were read.
+    """
+
+    now_ms: int
     letters: tuple[Letter, ...]
     next: str | None
 
@@ -103,19 +107,17 @@ class DeadLetters:
         self._retention_ms = retention_ms
         self._turn = asyncio.Lock()
 
-    async def shelves(self) -> tuple[int, list[Shelf]]:
-        """Return the broker's time, epoch ms, and the queues of all routes, also the empty ones."""
+    async def shelves(self) -> list[Shelf]:
+        """Return the queues of all routes, also the empty ones."""
         owners: dict[str, list[str]] = {}
         for route in self._routes():
             owners.setdefault(route.settings.queue, []).append(route.settings.name)
         async with self._visit(0) as visit:
-            now_ms = visit.client.clock.now_ms()
             until = asyncio.get_running_loop().time() + COUNT_WITHIN
-            shelves = [
+            return [
                 Shelf(queue, kind, names, *await self._count(visit, queue, until))
                 for queue, kind, names in _shelves_of(owners, visit.profile)
             ]
-        return now_ms, shelves
 
     async def _count(self, visit: Visit, queue: str, until: float) -> tuple[int, bool]:
         seen = 0
@@ -144,12 +146,13 @@ class DeadLetters:
             profile = visit.profile
             if not may_look_into(queue, profile):
                 raise invalid("queue", f"{queue[:200]!r} holds no dead letters: NAME{POISON} does, or the broker's own")
+            now_ms = visit.client.clock.now_ms()
             reader = _PageReader(queue, profile, None if behind is None else behind.name, limit)
             await visit.look(queue, reader.read, most=MOST_COUNTED)
         if reader.waits_for is not None:
             raise _gone("the letter after which the page was to begin is not there any more; begin again without it")
         letters = reader.letters
-        return Page(tuple(letters[:limit]), letters[limit - 1].id if len(letters) > limit else None)
+        return Page(now_ms, tuple(letters[:limit]), letters[limit - 1].id if len(letters) > limit else None)
 
     async def open(self, letter_id: str) -> Opened:
         """Return one letter with its headers and its body; it stays where it is."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bridge.endpoints.gate import Gate
 
 _AT: Final = "/-/api/dlq"
-_REPLAY: Final = "/replay"
 _USUAL_PAGE: Final = 50
 _NO_STORE: Final = {"cache-control": "no-store"}
 
@@ -39,15 +38,14 @@ def dead_letter_routes(office: Callable[[], DeadLetters], gate: Gate, public_url
         gate.check_admin(request)
         queue = request.query_params.get("queue")
         if queue is None:
-            now_ms, shelves = await office().shelves()
-            return _json({"now_ms": now_ms, "queues": [asdict(shelf) for shelf in shelves]})
+            return _json({"queues": [asdict(shelf) for shelf in await office().shelves()]})
         page = await office().page(queue, request.query_params.get("after"), _limit_of(request))
         letters = [letter.document() for letter in page.letters]
-        return _json({"queue": queue, "letters": letters, "next": page.next})
+        return _json({"queue": queue, "now_ms": page.now_ms, "letters": letters, "next": page.next})
 
     async def one(request: Request) -> Response:
         gate.check_admin(request)
-        letter_id = _id_of(request)
+        letter_id = request.path_params["id"]
         if request.method == "DELETE":
             await office().drop(letter_id)
             return Response(status_code=204, headers=_NO_STORE)
@@ -55,7 +53,7 @@ def dead_letter_routes(office: Callable[[], DeadLetters], gate: Gate, public_url
 
     async def replay(request: Request) -> Response:
         gate.check_admin(request)
-        letter_id = _id_of(request, _REPLAY)
+        letter_id = request.path_params["id"]
         replayed = await office().replay(letter_id)
         job = replayed.job
         document = {"id": letter_id, "removed": replayed.removed, "job": json.loads(document_of(job, public_url))}
@@ -65,19 +63,13 @@ def dead_letter_routes(office: Callable[[], DeadLetters], gate: Gate, public_url
 
     return [
         Route(_AT, listing, methods=["GET"]),
-        Route(f"{_AT}/{{id:path}}{_REPLAY}", replay, methods=["POST"]),
-        Route(f"{_AT}/{{id:path}}", one, methods=["GET", "DELETE"]),
+        Route(f"{_AT}/{{id}}/replay", replay, methods=["POST"]),
+        Route(f"{_AT}/{{id}}", one, methods=["GET", "DELETE"]),
     ]
 
 
 def _json(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse(document, status, {**_NO_STORE, **(headers or {})})
-
-
-def _id_of(request: Request, suffix: str = "") -> str:
-    """Return the id as it came, still percent-encoded: it is one segment, whatever is in it."""
-    path: str = request.scope["raw_path"].decode("latin-1")
-    return path.removeprefix(f"{_AT}/").removesuffix(suffix)
 
 
 def _limit_of(request: Request) -> int:
