@@ -170,11 +170,7 @@ class DeadLetters:
                 raise _gone()
             frame = found[0]
             letter = letter_of(frame, wanted.queue, visit.profile)
-        try:
-            headers = frame.headers
-        except ActiveMQError:
-            headers = {}
-        return Opened(letter, headers, None if frame.oversize else frame.body)
+        return Opened(letter, _headers_of(frame), None if frame.oversize else frame.body)
 
     async def replay(self, letter_id: str) -> Replayed:
         """Make a new job of a letter, then take it away.
@@ -282,6 +278,15 @@ def _shelves_of(owners: dict[str, list[str]], profile: Profile) -> list[tuple[st
         names = [name for owner, queues in own.items() if queue in queues for name in owners[owner]]
         shelves.setdefault(queue, ("dead", tuple(names)))
     return [(queue, kind, names) for queue, (kind, names) in shelves.items()]
+
+
+def _headers_of(frame: Frame) -> dict[str, str]:
+    """Return the headers of a letter, without those of this look at it."""
+    try:
+        headers = frame.headers
+    except ActiveMQError:
+        return {}
+    return {name: value for name, value in headers.items() if name not in ("ack", "subscription")}
 
 
 def _check(wanted: LetterId, profile: Profile) -> None:

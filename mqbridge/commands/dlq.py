@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AT: Final = "/-/api/dlq"
 TIMEOUT: Final = 90.0  # seconds; the bridge bounds each step itself, and waits for its turn
 PAGE: Final = 200
+_OF_ONE_LETTER: Final = frozenset({"not-replayable", "no-dead-letter", "dead-letter-busy"})
 _MAYBE_STILL_THERE: Final = (
     "the broker did not confirm that it is gone; if it is still there, to replay it again gives the same job"
 )
@@ -92,7 +93,8 @@ class Desk:
 
     def drop(self, ids: Sequence[str], queues: Sequence[str], *, yes: bool) -> int:
         """Throw letters away, once somebody has said that he means it."""
-        what = f"{len(dict.fromkeys(ids))} dead letters" if ids else f"all dead letters of {', '.join(queues)}"
+        number = len(dict.fromkeys(ids))
+        what = f"{number} dead letter{'s'[: number > 1]}" if ids else f"all dead letters of {', '.join(queues)}"
         if not yes:
             if not sys.stdin.isatty():
                 raise CommandError("nobody is here to be asked: say --yes", 2)
@@ -107,28 +109,17 @@ class Desk:
         self, doing: str, done: str, one: Callable[[str], None], ids: Sequence[str], queues: Sequence[str]
     ) -> int:
         """Do it to letters, or to all of queues; what is refused is said, and the others are gone on with."""
-        counts = _Counts()
         with Progress(doing) as progress:
-
-            def attempt(letter_id: str) -> bool:
-                try:
-                    one(letter_id)
-                except RefusedError as error:
-                    if error.name not in ("not-replayable", "no-dead-letter", "dead-letter-busy"):
-                        raise
-                    counts.kept += 1
-                    say(f"{printable(letter_id)}: {error}")
-                    return False
-                counts.done += 1
-                progress.now = f"{counts.done} done, {counts.kept} left"
-                return True
-
-            for letter_id in dict.fromkeys(ids):
-                attempt(letter_id)
-            for queue in queues:
-                self._sweep(queue, attempt)
-        say(f"{counts.done} {done}" + (f", {counts.kept} left as they were" if counts.kept else ""))
-        return 1 if counts.kept else 0
+            attempts = _Attempts(one, progress)
+            try:
+                for letter_id in dict.fromkeys(ids):
+                    attempts.attempt(letter_id)
+                for queue in queues:
+                    self._sweep(queue, attempts.attempt)
+            finally:  # also if the bridge goes away in the middle of it
+                left = f", {attempts.kept} left as they were" if attempts.kept else ""
+                say(f"{attempts.done} {done}{left}")
+        return 1 if attempts.kept else 0
 
     def _sweep(self, queue: str, attempt: Callable[[str], bool]) -> None:
         """Attempt all letters of a queue that are there now: what dies again meanwhile is not replayed again.
@@ -180,10 +171,28 @@ class Desk:
         return ask(self._client, "GET", f"{AT}?queue={quote(queue, safe='')}&limit={limit}{behind}", "letters")
 
 
-class _Counts:
-    def __init__(self) -> None:
+class _Attempts:
+    """What was tried, and how it went; ``one`` does it to one letter."""
+
+    def __init__(self, one: Callable[[str], None], progress: Progress) -> None:
         self.done = 0
         self.kept = 0
+        self._one = one
+        self._progress = progress
+
+    def attempt(self, letter_id: str) -> bool:
+        """Do it; False if this letter stays. Raises what will be the same for all others."""
+        try:
+            self._one(letter_id)
+        except RefusedError as error:
+            if error.name not in _OF_ONE_LETTER:
+                raise
+            self.kept += 1
+            say(f"{printable(letter_id)}: {error}")
+            return False
+        self.done += 1
+        self._progress.now = f"{self.done} done, {self.kept} left"
+        return True
 
 
 def _path(letter_id: str) -> str:
