@@ -331,3 +331,11 @@ async def test_a_login_that_may_not_read_is_a_503_that_the_log_explains(own_brok
     assert "refuses this" in response.problem["detail"]
     assert "not authorized" in caplog.text
     assert limited.passcode not in caplog.text
+
+
+async def test_one_visit_at_a_time_and_who_waits_too_long_is_told(desk, monkeypatch):
+    monkeypatch.setattr("bridge.deadletters.office.TURN_WITHIN", 0.05)
+    async with desk.bridge.bridge._letters()._turn:
+        response = await desk.ask()
+        assert (response.status, response.name) == (409, "dead-letter-busy")
+    assert (await desk.ask()).status == 200

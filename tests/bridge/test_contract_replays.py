@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from contextlib import asynccontextmanager
 from typing import Any
@@ -102,21 +103,28 @@ async def test_a_message_that_a_worker_refused_is_in_the_brokers_dead_letters_an
     assert await desk.count(desk.dead) == 0
 
 
-async def test_an_expired_message_is_read_where_the_broker_keeps_such(broker, queue):
-    """Our own configuration keeps none; here is what Classic's default writes on one."""
+async def test_an_expired_message_is_replayed_where_the_broker_keeps_such(own_broker, queue, monkeypatch):
+    """Our own configuration keeps none, since their callers were told; Classic's default does, and in one queue."""
+    from activemq.embedded import launcher
+
+    real = launcher.render
+    ours = re.compile(r"<deadLetterStrategy>.*?</deadLetterStrategy>", re.DOTALL)
+    monkeypatch.setattr(launcher, "render", lambda configuration: ours.sub("", real(configuration)))
+    broker = await own_broker()
     async with a_desk(broker, queue) as desk:
-        headers = {
-            "original-destination": f"/queue/{queue}", "originalExpiration": "1", "type": "echo",
-            "dlqDeliveryFailureCause": "java.lang.Throwable: Message Expired. Expiration:1", **OF_A_CALL,
-        }  # fmt: skip
-        await desk.put(desk.dead, b"late", headers)
-        letter = await desk.the_letter(desk.dead)
-        assert letter["reason"] == "java.lang.Throwable: Message Expired. Expiration:1"
-        assert letter["original_queue"] == queue
+        expires = str(desk.client.clock.now_ms() + 200)
+        await desk.put(queue, b"late", {"expires": expires, "type": "echo", **OF_A_CALL})
+        async with asyncio.timeout(PATIENCE):
+            while not await desk.count("ActiveMQ.DLQ"):  # noqa: ASYNC110 - the broker looks for what has expired by itself
+                await asyncio.sleep(0.05)
+        letter = await desk.the_letter("ActiveMQ.DLQ")
+        assert (letter["kind"], letter["original_queue"], letter["route"]) == ("dead", queue, "echo")
+        assert "xpired" in letter["reason"]
         async with ToldWorker(broker, queue) as worker:
             response = await desk.replay(letter)
             request = await worker.request(queue)
             assert {"original-destination", "originalExpiration", "dlqDeliveryFailureCause"}.isdisjoint(request.headers)
+            assert int(request.headers["expires"]) > int(expires)
             await worker.reply(request, b"yes")
             assert (await desk.result(response)).status == 200
 
@@ -158,6 +166,28 @@ async def test_a_replay_that_died_before_the_letter_was_gone_finds_its_job_again
         await worker.request(desk.queue)
         await desk.put(desk.queue, b"the last", {"priority": "0"})
         assert (await worker.request(desk.queue)).body == b"the last"  # and no second message of the job
+
+
+async def test_a_replay_whose_message_the_broker_did_not_take_can_be_tried_again(desk, broker, monkeypatch):
+    from activemq.errors import BufferFullError
+    from bridge.jobs.link import JobLink
+
+    await desk.park()
+    letter = await desk.the_letter()
+
+    def full(*_):
+        raise BufferFullError("the broker does not read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JobLink, "publish", full)
+        response = await desk.replay(letter)
+        assert (response.status, response.name, response.problem["ran"]) == (503, "broker-unavailable", "no")
+    assert (await desk.the_letter())["id"] == letter["id"]
+    response = await desk.replay(letter)
+    async with ToldWorker(broker, desk.queue) as worker:
+        await worker.reply(await worker.request(desk.queue), b"at last")
+        assert (await desk.result(response)).body == b"at last"
+    assert await desk.letters() == []
 
 
 async def test_a_letter_that_dies_again_is_another_letter(desk, broker):
