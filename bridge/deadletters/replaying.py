@@ -10,7 +10,7 @@ from activemq.errors import MessageError, ProtocolError
 from activemq.message import HEADER_PREFIX, MAX_PROPERTY, PATH_PREFIX, RequestMessage, property_size
 from bridge.deadletters.letter import original_queue
 from bridge.jobs.making import own_properties
-from bridge.jobs.model import Request
+from bridge.jobs.model import MAX_CALLER, Request
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def replay_of(frame: Frame, queue: str, profile: Profile, routes: Iterable[Serve
         priority = None
     except ProtocolError:
         raise _refused("its headers cannot be read") from None
+    if len(caller) > MAX_CALLER:
+        raise _refused(f"its caller's name is over {MAX_CALLER} characters")
     if left_out is not None:
         raise _refused(f"it was parked without {left_out[:200]!r}, which no broker takes")
     route = _route_of(message, original_queue(message, queue, profile), routes)
@@ -74,7 +76,8 @@ def replay_of(frame: Frame, queue: str, profile: Profile, routes: Iterable[Serve
         queue=settings.queue,
         priority=min(_DEFAULT_PRIORITY if priority is None else priority, settings.priority_ceiling),
         properties=(
-            *own_properties(settings, _checked("caller", caller)),
+            *own_properties(settings),
+            *([("caller", _checked("caller", caller))] if caller else []),
             ("http_method", method),
             ("http_target", target),
             *copied,

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bridge import translate
-from bridge.asgi import caller_of
 from bridge.endpoints.job_answers import as_document, as_result, location_of, state_header
 from bridge.exchange import End
 from bridge.jobs.making import new_job, own_properties
@@ -52,13 +51,13 @@ class JobCall:
         job = new_job(
             self._route,
             call.correlation_id,
-            caller=caller_of(call.scope),
+            caller=call.principal.name,
             path=call.scope["raw_path"].decode("latin-1"),
             now_ms=self._jobs.now_ms(),
             retention_ms=call.endpoint.rules.retention_ms,
             key=key,
         )
-        own = own_properties(settings, job.caller)
+        own = own_properties(settings)
         if raw_key is not None:
             own += (("idempotency_key", raw_key.decode("ascii")),)
         request = Request(

@@ -29,14 +29,11 @@ def new_job(
     )
 
 
-def own_properties(settings: Route, caller: str) -> tuple[tuple[str, str], ...]:
+def own_properties(settings: Route) -> tuple[tuple[str, str], ...]:
     """Return the properties of a job's first message that are the bridge's word, not its caller's."""
-    own = [
+    return (
         ("attempt", "1"),
         ("max_attempts", str(settings.max_attempts)),
         ("redeliver", "true" if settings.redeliver else "false"),
         ("max_reply", str(settings.max_reply)),
-    ]
-    if caller:
-        own.append(("caller", caller))
-    return tuple(own)
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from activemq import Client, Frame
 from activemq.frames import encode
-from bridge.settings import Admin, Route
+from bridge.settings import Admin, Caller, Route
 from tests.bridge.callers import PATIENCE, Response, until
 from tests.bridge.harness import client_for, running, settings_for
 
@@ -77,9 +77,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def a_desk(broker: Any, queue: str, routes: tuple[Route, ...] | None = None, **options: Any):
+async def a_desk(
+    broker: Any, queue: str, routes: tuple[Route, ...] | None = None, callers: tuple[Caller, ...] = (), **options: Any
+):
     routes = routes or (Route(name="echo", path="/echo", queue=queue, max_attempts=1, priority_ceiling=6),)
-    settings = settings_for(broker, routes, **options).model_copy(update={"admin": ADMIN})
+    settings = settings_for(broker, routes, **options).model_copy(update={"admin": ADMIN, "callers": callers})
     async with (
         running(settings, "uvicorn", connected=options.get("store") is None) as bridge,
         client_for(broker) as client,

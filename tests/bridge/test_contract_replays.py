@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import secrets
@@ -13,10 +14,10 @@ import pytest
 
 from activemq import Frame
 from activemq.frames import encode
-from bridge.settings import Route
+from bridge.settings import Caller, Route
 from tests.bridge.callers import PATIENCE, until
 from tests.bridge.harness import NO_STORE, ToldWorker, client_for
-from tests.bridge.letters import OF_A_CALL, Desk, a_desk, crash_with
+from tests.bridge.letters import KEY, OF_A_CALL, Desk, a_desk, crash_with
 from tests.consumers import harness as workers
 
 
@@ -274,15 +275,38 @@ async def test_a_property_over_what_headers_may_have_is_not_sent_over_the_shared
     assert desk.bridge.bridge.jobs.client.connected
 
 
-async def test_the_job_belongs_to_the_caller_of_the_call(desk, broker):
-    await desk.park(caller="shop")
-    async with ToldWorker(broker, desk.queue) as worker:
-        response = await desk.replay(await desk.the_letter())
-        request = await worker.request(desk.queue)
-        assert request.get("caller") == "shop"
-        job_id = json.loads(response.body)["job"]["id"]
-        assert (await desk.bridge.bridge.jobs.get(job_id, "shop")).caller == "shop"
-        assert (await desk.bridge.call(f"/jobs/{job_id}", None, method="GET")).name == "no-job"
+KEYS = {name: f"{name}-key-{name}" for name in ("shop", "other")}
+CALLERS = tuple(
+    Caller(name=name, key_sha256=hashlib.sha256(key.encode()).hexdigest(), routes=("echo",))
+    for name, key in KEYS.items()
+)
+
+
+async def look_at(desk, response, key):
+    path = str(response.get("location"))
+    return await desk.bridge.call(path, None, method="GET", headers=(("Authorization", f"Bearer {key}"),))
+
+
+@pytest.mark.parametrize("caller", ["shop", ""])
+async def test_the_job_belongs_to_the_caller_of_the_call(broker, queue, caller):
+    async with a_desk(broker, queue, callers=CALLERS) as desk:
+        await desk.park(**({"caller": caller} if caller else {}))
+        async with ToldWorker(broker, desk.queue) as worker:
+            response = await desk.replay(await desk.the_letter())
+            assert (await worker.request(desk.queue)).get("caller") == (caller or None)
+        assert (await look_at(desk, response, KEYS["shop"])).status == (200 if caller else 404)
+        assert (await look_at(desk, response, KEYS["other"])).name == "no-job"
+        assert (await look_at(desk, response, KEY)).name == "unauthenticated"  # the operator's key is no caller's
+
+
+@pytest.mark.parametrize(("length", "fits"), [(254, True), (255, True), (256, False)])
+async def test_a_callers_name_is_no_longer_than_the_store_takes(desk, length, fits):
+    await desk.park(caller="c" * length)
+    letter = await desk.the_letter()
+    if fits:
+        assert (await desk.replay(letter)).status == 202
+    else:
+        assert "over 255 characters" in await refused(desk, letter)
 
 
 async def test_without_a_store_there_is_no_replay_and_the_letter_stays(broker, queue):
