@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds, for connection and login, whatever the number of servers
 LOOK_TIMEOUT: Final = 10.0  # seconds
-TAKE_TIMEOUT: Final = 2.0  # seconds, for a message that is there; if it does not come somebody else holds it
+TAKE_TIMEOUT: Final = 5.0  # seconds, for a message that is there; if it does not come somebody else holds it
 SILENCE: Final = 1.0  # seconds without a message, after which a broker that does not browse has no more
 ACK_TIMEOUT: Final = 5.0  # seconds
 # Messages on their way to us: few, since each may be as large as the broker takes.
