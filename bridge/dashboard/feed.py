@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bridge.presence import Queue
 
 RECENT: Final = 60.0  # seconds that percentiles are of
+FEW: Final = 0.02  # share of calls that may end badly before it is said
 BRIEF: Final = 10.0  # seconds that calls per second are of, at least
 _SERVED: Final = frozenset({"2xx", "3xx", "4xx"})
 # The callers' own doing: no reason for an operator to do anything.
@@ -82,11 +83,15 @@ def _rate(own: Sequence[tuple[Step, RouteStep]]) -> float:
 
 
 def _trouble(own: Sequence[tuple[Step, RouteStep]]) -> str | None:
-    """Return the most frequent outcome of the last minute that an operator should know of."""
+    """Return what ends more calls of the last minute than it should; None if nothing does."""
     outcomes = Counter[str]()
     for _, part in own:
-        outcomes.update({name: number for name, number in part.outcomes.items() if name not in _SERVED | _THEIRS})
-    return outcomes.most_common(1)[0][0] if outcomes else None
+        outcomes.update(part.outcomes)
+    bad = Counter({name: number for name, number in outcomes.items() if name not in _SERVED | _THEIRS})
+    if bad.total() <= FEW * outcomes.total():
+        return None
+    name = bad.most_common(1)[0][0]
+    return "a 5xx of the worker" if name == "5xx" else name
 
 
 def _verdict(route: Mapping[str, Any], trouble: str | None) -> dict[str, str]:
@@ -99,7 +104,7 @@ def _verdict(route: Mapping[str, Any], trouble: str | None) -> dict[str, str]:
     if listeners is not None and route["backlog"] > listeners and route["oldest"] > route["timeout"] / 2:
         return {"state": "slow", "advice": f"Calls wait long for the {listeners} workers of {queue}. Add workers."}
     if trouble is not None:
-        return {"state": "failing", "advice": f"Calls end with {trouble}. See the problems below."}
+        return {"state": "failing", "advice": f"Calls end with {trouble}. See the recent problems."}
     if listeners is None:
         return {"state": "unknown", "advice": "The broker does not tell who listens."}
     return {"state": "fine", "advice": ""}

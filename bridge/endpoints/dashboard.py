@@ -37,7 +37,7 @@ _POLICY: Final = (
 _HEADERS: Final = {
     "cache-control": "no-store",
     "content-security-policy": _POLICY,
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none a browser says "Origin: null" of our own form
     "x-content-type-options": "nosniff",
 }
 _CHALLENGE: Final = {**_HEADERS, "www-authenticate": "Bearer"}

@@ -186,13 +186,14 @@ function draw(id, data, optionsOf) {
 
 function axes(values) {
   const look = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line") } };
-  return [look, { ...look, size: 56, ...(values ? { values } : {}) }];
+  const time = (_, moments) => moments.map((moment) => clock(moment * 1000).slice(0, 5));
+  return [{ ...look, values: time }, { ...look, size: 56, ...(values ? { values } : {}) }];
 }
 
 const span = { time: true, range: () => [Date.now() / 1000 - 900, Date.now() / 1000 + 5] };
 
 function barOptions() {
-  const bars = uPlot.paths.bars({ size: [0.9, 10], align: 0 });
+  const bars = uPlot.paths.bars({ size: [0.95, 24] });
   const series = [...OUTCOMES].reverse().map(([, label, variable]) => (
     { label, fill: color(variable), width: 0, paths: bars, points: { show: false } }));
   const scale = { range: (_, low, high) => [0, Math.max(high ?? 0, 1)] };
