@@ -71,7 +71,7 @@ def _calls(calls: Calls) -> Iterator[Bar]:
     limit, bridge = calls.row(LIMIT, *AT), calls.row("bridge on uvicorn", *AT)
     share = bridge.rate / limit.rate
     yield Bar(
-        "calls/s at 64 connections, Uvicorn", f"≥ {RATE_OF_LIMIT} × limit", f"{share:.2f}", share >= RATE_OF_LIMIT
+        "calls/s at 64 connections, Uvicorn", f"≥ {RATE_OF_LIMIT} × limit", f"{share:.3f}", share >= RATE_OF_LIMIT
     )
     for server, bar in CPU_OF_NULL.items():
         cpu = calls.row(f"bridge on {server}", *AT).cpu["subject"]

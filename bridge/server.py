@@ -322,6 +322,7 @@ def _hypercorn_config(server: Server, sockets: list[socket.socket]) -> Hypercorn
     config.include_server_header = False
     config.backlog = BACKLOG
     config.keep_alive_timeout = KEEP_ALIVE
+    config.keep_alive_max_requests = 1_000_000_000  # 1,000, its default, makes busy callers connect again and again
     config.read_timeout = None  # it would cut held calls [measured]; bodies are timed by us
     config.graceful_timeout = CLOSING  # by then nothing is held
     config.h11_max_incomplete_size = MAX_HEAD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import sqlite3
 from functools import partial
@@ -121,6 +122,8 @@ async def test_a_database_that_is_killed_and_comes_back(own_server, broker, queu
         await world.nothing_was_sent()
 
 
+# Some drivers leave the connections of a server that hung to the collector, which warns: here, and nowhere later.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_database_that_hangs_keeps_nobody_waiting_for_long(own_server, broker, queue, monkeypatch):
     monkeypatch.setattr("bridge.app.SqlStore", partial(SqlStore, timeout=1.0))
     store = Store(url=SecretStr(await new_database(own_server)))
@@ -142,6 +145,7 @@ async def test_a_database_that_hangs_keeps_nobody_waiting_for_long(own_server, b
         calling = world.begin("/echo", b"x", key("c"))
         await world.worker.reply(await world.request(), b"the next")
         assert (await calling).body == b"the next"
+    gc.collect()
 
 
 async def test_a_full_disk_refuses_jobs_and_loses_none(broker, queue, tmp_path):
