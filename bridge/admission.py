@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.backlog import retry_after, time_to_drain
 from bridge.exchange import End
@@ -12,7 +12,7 @@ from bridge.problems import Problem, retry_later
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.exchange import Held
+    from bridge.exchange import Ending
     from bridge.routing import ServedRoute
 
 NO_RATE: Final = 5.0  # seconds to come back in when nothing at all is answered
@@ -31,7 +31,7 @@ class Admission:
         self._max_held = max_held
         self._max_memory = max_memory
         self._rate = rate
-        self._pages: set[Held[Any]] = set()
+        self._pages: set[Ending] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -60,14 +60,14 @@ class Admission:
         if self.held >= self._max_held:
             raise self._full(f"this bridge holds {self.held} calls, its limit")
 
-    def enter_page(self, held: Held[Any]) -> None:
+    def enter_page(self, held: Ending) -> None:
         """Count one of our own pages that is held; draining ends the wait, since it can be asked for again."""
         self.held += 1
         self._pages.add(held)
         if self.draining:
             held.end(End.DEADLINE)
 
-    def leave_page(self, held: Held[Any]) -> None:
+    def leave_page(self, held: Ending) -> None:
         """Let a page go."""
         self._pages.discard(held)
         self.held -= 1

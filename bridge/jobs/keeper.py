@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from bridge.jobs.membership import GREET_EVERY
-from bridge.jobs.results import EXPIRED
+from bridge.jobs.results import expired
 from bridge.jobs.store import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Keeper:
         self._office.give_up()
         await self._try(self._service.undo())
         await self._try(self._service.poll())
+        await self._try(self._service.followers.poll())
         await self._try(self._expire())
         if self._service.ready:
             await self._try(self._send_left())
@@ -95,7 +96,7 @@ class Keeper:
     async def _expire(self) -> None:
         now_ms = self._service.now_ms()
         overdue = await self._store.overdue(now_ms)
-        for settling in [self._store.settle(job_id, lambda _: EXPIRED, now_ms) for job_id in overdue]:
+        for settling in [self._store.settle(job_id, expired, now_ms) for job_id in overdue]:
             job, changed = await settling
             if job is not None and changed:
                 self._service.settled_here(job)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from bridge.jobs.model import Job, NewJob, Settlement, Unsent
+    from bridge.jobs.model import Job, NewJob, Page, Settlement, Unsent, Wanted
+    from bridge.jobs.notices import Place
+    from bridge.jobs.trail import Notice, Step
 
-    Judge = Callable[[Job], Settlement]
+    Judge = Callable[[Job], Settlement | None]
 
 
 class StoreUnavailableError(Exception):
@@ -58,10 +60,33 @@ class JobStore(Protocol):
         ...
 
     def settle(self, job_id: str, judge: Judge, now_ms: int) -> asyncio.Future[tuple[Job | None, bool]]:
-        """Have a job become what ``judge`` makes of it, if it may; the first final state wins.
+        """Have a job become what ``judge`` makes of it, if it may; the first final state wins, None changes nothing.
 
         The result is the job as it is then, None if there is none, and whether it is this call that changed it.
         """
+        ...
+
+    def tell(self, job_id: str, notice: Notice, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """Note what a worker says of its job; it is kept if its place is ``NEXT``, and then it becomes events."""
+        ...
+
+    async def events(self, job_id: str, after: int) -> Page | None:
+        """Return the next events of a job behind the one of this number, 256 KiB at most; None if there is no job.
+
+        If there are none and the job of the page is final, there will never be any.
+        """
+        ...
+
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, tuple[int, bool]]:
+        """Return how far jobs have come: the number of the last event, and whether they are final."""
+        ...
+
+    async def browse(self, wanted: Wanted, now_ms: int) -> Sequence[Job]:
+        """Return jobs for their operator, the newest first, without their answers."""
+        ...
+
+    async def timeline(self, job_id: str) -> tuple[Job, Sequence[Step]] | None:
+        """Return a job without its answer, and what is kept of its events."""
         ...
 
     async def get(self, job_id: str) -> Job | None:
@@ -90,7 +115,7 @@ class JobStore(Protocol):
         ...
 
     async def clean(self, now_ms: int) -> int:
-        """Drop results after their retention, and the memory of them after 7 days more; return how many jobs."""
+        """Drop results and events after their retention, and the memory of them after 7 days more; return how many."""
         ...
 
     async def join(self, bridge: str) -> Collection[str]:

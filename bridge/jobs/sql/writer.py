@@ -10,13 +10,14 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bridge.jobs.sql.operations import Batch, Operation
+from bridge.jobs.sql.changes import Batch
 from bridge.jobs.store import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.jobs.sql.database import Database
+    from bridge.jobs.sql.operations import Operation
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)

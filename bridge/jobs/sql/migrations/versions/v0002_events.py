@@ -1,0 +1,40 @@
+"""What workers say of jobs before their replies, and jobs in the order of their making."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+revision: Final = "0002"
+down_revision: Final = "0001"
+
+# As in v0001_jobs: what the tables were, not what they are.
+BLOB: Final = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+OPTIONS: Final[dict[str, Any]] = {
+    f"{kind}_{option}": value
+    for kind in ("mysql", "mariadb")
+    for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
+}
+
+
+def upgrade() -> None:
+    """Add to the jobs how far their events have come, and a table of these."""
+    op.add_column("jobs", sa.Column("last_event", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("sequence", sa.Integer, nullable=False, server_default="-1"))
+    op.add_column("jobs", sa.Column("events_size", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("lost_chunk", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("progress", BLOB))
+    op.create_index("jobs_created", "jobs", ["created_ms", "id"])
+    op.create_table(
+        "events",
+        sa.Column("job", sa.String(32), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.Column("data", BLOB, nullable=False),
+        **OPTIONS,
+    )
