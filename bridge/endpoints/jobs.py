@@ -94,6 +94,8 @@ class _Asking:
             if waited is None:
                 return  # nobody is there any more
             job = waited
+            if part is None and "progress" in job.rules.kinds:  # who was told of the end was not told of that
+                job = await jobs.get(self.job_id, self.caller)
         if part != b"/result":
             await self._respond(as_document(job, self.endpoint.rules.public_url))
         elif job.is_final:

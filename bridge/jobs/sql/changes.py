@@ -169,7 +169,7 @@ class _Changes:
     def _drop_oldest(self, job: Job) -> None:
         size, up_to, lost_chunk = job.trail.size, 0, job.trail.lost_chunk
         for number, kind, each in self._connection.execute(_SIZES, {"of": job.id}):
-            if size <= KEPT or number == job.trail.last:
+            if size - each < KEPT:
                 break
             size, up_to = size - each, number
             if kind == "chunk":
