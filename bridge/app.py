@@ -12,6 +12,7 @@ from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.job_answers import PREFIX as JOBS
+from bridge.endpoints.job_list import job_list_routes
 from bridge.endpoints.jobs import JobsEndpoint
 from bridge.endpoints.operations import operation_routes
 from bridge.endpoints.pages import PREFIXES as PAGES
@@ -61,6 +62,7 @@ class Bridge:
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            *job_list_routes(lambda: self._jobs, gate),
         ]
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others

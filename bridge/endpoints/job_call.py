@@ -206,7 +206,9 @@ class JobCall:
         if posting is not None and not posting.confirmed.done():
             problem = not_confirmed()
         else:
-            problem = deadline_of(await self._jobs.seen(job), "; the job goes on")
+            with suppress(StoreUnavailableError):
+                job = await self._jobs.store.get(job.id) or job
+            problem = deadline_of(job, "; the job goes on")
         location = location_of(job.id, self._call.endpoint.rules.public_url)
         problem.headers += ((b"location", location), state_header(job))
         return problem

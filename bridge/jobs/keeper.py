@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bridge.jobs.membership import Membership
     from bridge.jobs.posting import PostOffice
+    from bridge.jobs.replies import ReplyKeeper
     from bridge.jobs.service import JobService
     from bridge.jobs.store import JobStore
 
@@ -29,11 +30,18 @@ class Keeper:
     """One task. Whatever it meets (no store, no broker), it goes on with the next tick."""
 
     def __init__(
-        self, service: JobService, store: JobStore, office: PostOffice, membership: Membership, lease_ms: int
+        self,
+        service: JobService,
+        store: JobStore,
+        office: PostOffice,
+        replies: ReplyKeeper,
+        membership: Membership,
+        lease_ms: int,
     ) -> None:
         self._service = service
         self._store = store
         self._office = office
+        self._replies = replies
         self._membership = membership
         self._lease_ms = lease_ms
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,6 +95,7 @@ class Keeper:
         await self._try(self._service.undo())
         await self._try(self._service.poll())
         await self._try(self._service.followers.poll())
+        await self._try(self._replies.pass_over())
         await self._try(self._expire())
         if self._service.ready:
             await self._try(self._send_left())

@@ -1,7 +1,8 @@
 """Takes replies from the durable reply queue into the store: commit, then ACK, then word to the other bridges.
 
-Store down: no ACK, so a reply that we cannot keep stays the broker's. A reply whose turn it is not yet (another bridge
-has what its worker said before) waits here, not acknowledged either, and is tried again; not for ever.
+Store down: no ACK, so a reply that we cannot keep stays the broker's. What a worker says before its turn (another
+bridge has what it said earlier) waits in the store. Its final reply waits here, not acknowledged, and is tried again;
+not for ever.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _ID: Final = re.compile(r"[0-9a-f]{32}")
 _NOTICES: Final = frozenset({"started", "progress", "chunk"})
 _AGAIN_AFTER: Final = 0.5  # seconds
 _NEXT_LOOK: Final = 0.02  # seconds, for what is before its turn
-PATIENCE: Final = 2.0  # seconds that a reply waits for those before it
-MOST_EARLY: Final = 32  # that wait at once, of the link's PREFETCH: the others' replies must go on
+PATIENCE: Final = 2.0  # seconds that a word waits for those before it
+_SHORT_PATIENCE: Final = 0.25  # seconds, for final replies while half of the link's PREFETCH waits: others must go on
+_MANY: Final = 32
 
 
 @dataclass(slots=True)
@@ -47,12 +49,12 @@ class Counts:
 
 @dataclass(eq=False, slots=True)
 class _Reply:
-    """A reply off the connection of that generation; ``give_up``: the loop's time when it waits no longer."""
+    """A reply off the connection of that generation; ``since``: the loop's time when it began to wait for its turn."""
 
     frame: Frame
     generation: int
     job_id: str
-    give_up: float = 0.0
+    since: float = 0.0
     early: bool = False
 
 
@@ -98,8 +100,21 @@ class ReplyKeeper:
             settling = self._store.settle(reply.job_id, judge_of(frame, at_once=at_once), now_ms)
             settling.add_done_callback(lambda done: self._settled(done, reply))
         else:
-            telling = self._store.tell(reply.job_id, _notice_of(frame, at_once=at_once), now_ms)
+            telling = self._store.tell(reply.job_id, _notice_of(frame), now_ms)
             telling.add_done_callback(lambda done: self._told(done, reply))
+
+    async def pass_over(self) -> None:
+        """Wait no longer for what has not come in time, at any bridge. Raises StoreUnavailableError."""
+        now_ms = self._client.clock.now_ms()
+        for job_id in await self._store.stuck(now_ms - round(PATIENCE * 1_000)):
+            _, place = await self._store.pass_over(job_id, now_ms)
+            if place is Place.NEXT:
+                self._passed_over(job_id)
+                self._on_told(job_id)
+
+    def _passed_over(self, job_id: str) -> None:
+        self.counts.gaps += 1
+        log.warning("job %s: something that its worker said did not come, and is passed over", job_id)
 
     def _settled(self, done: asyncio.Future[tuple[Job | None, bool]], reply: _Reply) -> None:
         if self._is_not_kept(done, reply):
@@ -121,12 +136,11 @@ class ReplyKeeper:
         if self._is_not_kept(done, reply):
             return
         job, place = done.result()
-        if place is Place.NEXT:
+        if place is not Place.STALE:
             self.counts.noted += 1
             self._acknowledge(reply)
-            self._on_told(reply.job_id)
-        elif place is Place.EARLY:
-            self._wait(reply)
+            if place is Place.NEXT:
+                self._on_told(reply.job_id)
         else:
             kind = kind_of(reply.frame)
             self._drop(reply, f"{kind} of a job that is {_state_of(job)}")
@@ -145,13 +159,12 @@ class ReplyKeeper:
         """Try it again soon, and at last whatever is missing."""
         now = self._loop.time()
         if not reply.early:
-            reply.early, reply.give_up = True, now + PATIENCE
+            reply.early, reply.since = True, now
             self._early += 1
-        if now < reply.give_up and self._early <= MOST_EARLY:
+        if now - reply.since < (PATIENCE if self._early <= _MANY else _SHORT_PATIENCE):
             self._loop.call_later(_NEXT_LOOK, self._keep, reply)
             return
-        self.counts.gaps += 1
-        log.warning("job %s: something that its worker said did not come, and is passed over", reply.job_id)
+        self._passed_over(reply.job_id)
         self._loop.call_soon(lambda: self._keep(reply, at_once=True))
 
     def _drop(self, reply: _Reply, what: str) -> None:
@@ -172,12 +185,12 @@ class ReplyKeeper:
             self._loop.call_later(_AGAIN_AFTER, self._acknowledge, reply)
 
 
-def _notice_of(frame: Frame, *, at_once: bool) -> Notice:
+def _notice_of(frame: Frame) -> Notice:
     kind = kind_of(frame)
     data: bytes | None = b""
     if kind != "started":
         data = None if frame.oversize or len(frame.body) > MAX_EVENT else document_of(frame)
-    return Notice(kind, number_of(frame, "attempt"), number_of(frame, "sequence"), data, at_once)
+    return Notice(kind, number_of(frame, "attempt"), number_of(frame, "sequence"), data)
 
 
 def _state_of(job: Job | None) -> str:

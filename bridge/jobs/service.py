@@ -58,7 +58,7 @@ class _Running:
         self.office = PostOffice(self.link, store, publish_timeout)
         self.membership = Membership(store, self.link, service.name)
         lease_ms = round(2 * publish_timeout * 1_000) + _SPARE
-        self.keeper = Keeper(service, store, self.office, self.membership, lease_ms)
+        self.keeper = Keeper(service, store, self.office, self.replies, self.membership, lease_ms)
         self.lease_ms = lease_ms
 
     def _heard(self, word: str, to: str, by: str) -> None:
@@ -118,6 +118,11 @@ class JobService:
     def ready(self) -> bool:
         """Whether a job could be taken now."""
         return self._joined and self._store.available and self.client.connected
+
+    @property
+    def store(self) -> JobStore:
+        """For those who read it: whatever changes jobs goes through here."""
+        return self._store
 
     async def _open(self) -> None:
         try:
@@ -347,12 +352,6 @@ class JobService:
         if not job.is_kept(now_ms):
             state = (b"job-state", job.state.value.encode())
             raise Problem("job-gone", "the job's time is over and its result was cleaned away", headers=(state,))
-        return job
-
-    async def seen(self, job: Job) -> Job:
-        """Return a job as it is by now, as far as the store can say."""
-        with suppress(StoreUnavailableError):
-            return await self._store.get(job.id) or job
         return job
 
     async def cancel(self, job_id: str, caller: str) -> Job:

@@ -67,7 +67,19 @@ class JobStore(Protocol):
         ...
 
     def tell(self, job_id: str, notice: Notice, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
-        """Note what a worker says of its job; it is kept if its place is ``NEXT``, and then it becomes events."""
+        """Note what a worker says of its job.
+
+        If its place is ``NEXT`` it becomes events, and so does what waited for it; if it is ``EARLY`` it is kept, and
+        waits for those before it.
+        """
+        ...
+
+    def pass_over(self, job_id: str, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """Have what waits for its turn become events whatever is missing; ``NEXT`` if there was something."""
+        ...
+
+    async def stuck(self, since_ms: int) -> Sequence[str]:
+        """Return ids of jobs of which something waits for its turn since before this time, at most 500."""
         ...
 
     async def events(self, job_id: str, after: int) -> Page | None:
@@ -86,7 +98,7 @@ class JobStore(Protocol):
         ...
 
     async def timeline(self, job_id: str) -> tuple[Job, Sequence[Step]] | None:
-        """Return a job without its answer, and what is kept of its events."""
+        """Return a job, and what is kept of its events."""
         ...
 
     async def get(self, job_id: str) -> Job | None:

@@ -7,6 +7,7 @@ from typing import Final
 
 KEPT: Final = 1024 * 1024  # bytes of a job's events that are kept at the least, the latest ones
 SLACK: Final = KEPT // 4  # bytes more before the oldest are thrown away, so that it is not done for each event
+MOST_EARLY: Final = 1_000  # words of a job that wait for one before them
 OVERHEAD: Final = 100  # bytes that each event counts for besides its data
 
 
@@ -15,13 +16,16 @@ class Trail:
     """How far a job's events have come.
 
     ``last``: the number of the last event, 0: none; ``sequence``: the worker's last word in this attempt, -1: none;
-    ``size``: bytes of the events that are kept; ``lost_chunk``: the last chunk that is no longer kept, 0: none.
+    ``size``: bytes of the events that are kept; ``lost_chunk``: the last chunk that is no longer kept, 0: none;
+    ``early``: how many words wait for one before them, and ``early_ms`` since when.
     """
 
     last: int = 0
     sequence: int = -1
     size: int = 0
     lost_chunk: int = 0
+    early: int = 0
+    early_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An event without its data, of which it says the ``size`` in bytes."""
+    """An event without its data, which has ``size`` bytes."""
 
     number: int
     kind: str
@@ -54,11 +58,10 @@ class Notice:
     """A worker's word: ``started``, ``progress`` or ``chunk``.
 
     ``data`` is one line of JSON, empty for ``started``, None for what is too large to be an event. ``attempt`` and
-    ``sequence`` as the worker says, None where it does not. ``at_once``: do not wait for those before.
+    ``sequence`` as the worker says, None where it does not.
     """
 
     kind: str
     attempt: int | None
     sequence: int | None
     data: bytes | None = field(repr=False)
-    at_once: bool = False

@@ -56,11 +56,11 @@ class Sent(Operation[None]):
 
 
 class Tell(Operation["tuple[Job | None, Place]"]):
-    """Note what a worker says; see :meth:`bridge.jobs.store.JobStore.tell`."""
+    """Note what a worker says; see :meth:`bridge.jobs.store.JobStore.tell`. None: what waits, waits no longer."""
 
     __slots__ = ("job_id", "notice")
 
-    def __init__(self, job_id: str, notice: Notice, now_ms: int) -> None:
+    def __init__(self, job_id: str, notice: Notice | None, now_ms: int) -> None:
         super().__init__(now_ms)
         self.job_id = job_id
         self.notice = notice

@@ -8,9 +8,9 @@ from sqlalchemy import and_, bindparam, or_, select
 
 from bridge.jobs.model import OPEN, Job, Page, State, Wanted
 from bridge.jobs.sql.operations import IDS
-from bridge.jobs.sql.rows import LIGHT_JOB, event_of, job_of
+from bridge.jobs.sql.rows import LIGHT_JOB, WHOLE_JOB, event_of, job_of
 from bridge.jobs.sql.tables import events, jobs
-from bridge.jobs.trail import Step
+from bridge.jobs.trail import OVERHEAD, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ _OPEN: Final = frozenset(state.value for state in OPEN)
 
 # Made once, as in operations.
 _JOB: Final = LIGHT_JOB.where(jobs.c.id == bindparam("of"))
+_WHOLE: Final = WHOLE_JOB.where(jobs.c.id == bindparam("of"))
 _SIZES: Final = (
     select(events.c.number, events.c.size)
     .where(events.c.job == bindparam("of"), events.c.number > bindparam("after"))
@@ -97,8 +98,9 @@ def listed(connection: Connection, wanted: Wanted, now_ms: int) -> Sequence[Job]
 
 def timeline_of(connection: Connection, job_id: str) -> tuple[Job, Sequence[Step]] | None:
     """See :meth:`bridge.jobs.store.JobStore.timeline`."""
-    job = _job(connection, job_id)
-    if job is None:
+    row = connection.execute(_WHOLE, {"of": job_id}).one_or_none()
+    job = None if row is None else job_of(row)
+    if job is None or job.is_refused:
         return None
     rows = connection.execute(_STEPS, {"of": job_id})
-    return job, [Step(number, kind, at_ms, size) for number, kind, at_ms, size in rows]
+    return job, [Step(number, kind, at_ms, size - OVERHEAD) for number, kind, at_ms, size in rows]

@@ -70,7 +70,14 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
         finished_ms=values["finished_ms"],
         attempts=values["attempts"],
         answer=answer_of(values["answer"], values["body"]) if "body" in values else None,
-        trail=Trail(values["last_event"], values["sequence"], values["events_size"], values["lost_chunk"]),
+        trail=Trail(
+            last=values["last_event"],
+            sequence=values["sequence"],
+            size=values["events_size"],
+            lost_chunk=values["lost_chunk"],
+            early=values["early"],
+            early_ms=values["early_ms"],
+        ),
         progress=None if progress is None else bytes(progress),
     )
 
@@ -139,6 +146,8 @@ def told_row(job: Job, now_ms: int) -> dict[str, Any]:
         "sequence": job.trail.sequence,
         "events_size": job.trail.size,
         "lost_chunk": job.trail.lost_chunk,
+        "early": job.trail.early,
+        "early_ms": job.trail.early_ms,
     }
 
 

@@ -95,6 +95,15 @@ class SqlStore:
         """See the interface."""
         return self._writer.submit(Tell(job_id, notice, now_ms))
 
+    def pass_over(self, job_id: str, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """See the interface."""
+        return self._writer.submit(Tell(job_id, None, now_ms))
+
+    async def stuck(self, since_ms: int) -> Sequence[str]:
+        """See the interface."""
+        query = select(jobs.c.id).where(jobs.c.early_ms <= since_ms).order_by(jobs.c.early_ms).limit(_CLEANED_AT_ONCE)
+        return await self._database.run(lambda connection: list(connection.execute(query).scalars()))
+
     async def events(self, job_id: str, after: int) -> Page | None:
         """See the interface."""
         return await self._database.run(lambda connection: reading.page_of(connection, job_id, after))

@@ -18,8 +18,8 @@ def running(attempts=1, sequence=-1, **trail):
     return replace(JOB, state=State.RUNNING, attempts=attempts, trail=Trail(sequence=sequence, **trail))
 
 
-def notice(kind="progress", attempt=1, sequence=None, data=b"1", **options):
-    return Notice(kind, attempt, sequence, data, **options)
+def notice(kind="progress", attempt=1, sequence=None, data=b"1"):
+    return Notice(kind, attempt, sequence, data)
 
 
 @pytest.mark.parametrize(

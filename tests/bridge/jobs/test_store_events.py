@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,7 @@ from bridge.jobs.model import Rules, State, Wanted
 from bridge.jobs.notices import Place
 from bridge.jobs.results import CANCELLED
 from bridge.jobs.sql.reading import PAGE_BYTES
-from bridge.jobs.trail import KEPT, OVERHEAD, SLACK, Notice
+from bridge.jobs.trail import KEPT, MOST_EARLY, OVERHEAD, SLACK, Notice
 from tests.bridge.jobs.make import DAY, DONE, FAILED, NOW, REFUSED, becomes, new_job
 
 ASKED = Rules(1_000, (), ("started", "progress", "chunk"), True)
@@ -24,8 +23,8 @@ async def made(store, **job):
     return new.job.id
 
 
-def notice(kind, sequence=None, data=b"1", attempt=1, **options):
-    return Notice(kind, attempt, sequence, data, **options)
+def notice(kind, sequence=None, data=b"1", attempt=1):
+    return Notice(kind, attempt, sequence, data)
 
 
 async def tell(store, job_id, *args, **options):
@@ -87,25 +86,69 @@ async def test_no_part_is_taken_for_progress(store):
 async def test_two_bridges_that_have_a_jobs_words_in_any_order_put_them_right(open_store):
     stores = [await open_store(), await open_store()]
     job_id = await made(stores[0])
-    chance = random.Random(7)
-    waiting = list(range(1, 61))
-    chance.shuffle(waiting)
-    while waiting:
-        told = [stores[at % 2].tell(job_id, notice("chunk", at, b"%d" % at), NOW) for at in waiting]
-        places = [place for _, place in await asyncio.gather(*told)]
-        assert Place.STALE not in places
-        waiting = [at for at, place in zip(waiting, places, strict=True) if place is Place.EARLY]
-    assert [data for _, _, data in await all_events(stores[1], job_id)][1:] == [b"%d" % at for at in range(1, 61)]
+    order = list(range(1, 61))
+    random.Random(7).shuffle(order)
+    for start in range(0, 60, 6):
+        told = [stores[at % 2].tell(job_id, notice("chunk", at, b"%d" % at), NOW) for at in order[start : start + 6]]
+        assert Place.STALE not in [place for _, place in await asyncio.gather(*told)]
+    found = await all_events(stores[1], job_id)
+    assert [data for _, _, data in found] == [b'{"attempt":1}', *(b"%d" % at for at in range(1, 61))]
+    assert [number for number, _, _ in found] == list(range(1, 62))
+    assert (await stores[0].get(job_id)).trail.early == 0
 
 
 async def test_what_comes_again_is_not_kept_again(store):
     job_id = await made(store)
     await tell(store, job_id, "chunk", 1)
     assert (await tell(store, job_id, "chunk", 1))[1] is Place.STALE
-    assert (await tell(store, job_id, "chunk", 3))[1] is Place.EARLY
-    assert (await tell(store, job_id, "chunk", 3, at_once=True))[1] is Place.NEXT
+    for _ in range(2):
+        assert (await tell(store, job_id, "chunk", 3))[1] is Place.EARLY
+    assert [number for number, _, _ in await all_events(store, job_id)] == [1, 2]
+    assert await store.stuck(NOW - 1) == []
+    assert await store.stuck(NOW) == [job_id]
+    assert (await store.pass_over(job_id, NOW + 5))[1] is Place.NEXT
+    assert (await store.pass_over(job_id, NOW + 5))[1] is Place.STALE
+    assert await store.stuck(NOW + DAY) == []
     assert (await tell(store, job_id, "chunk", 2))[1] is Place.STALE
     assert [number for number, _, _ in await all_events(store, job_id)] == [1, 2, 4]
+
+
+async def test_the_time_of_a_gap_begins_with_that_gap(store):
+    job_id = await made(store)
+    for at, sequence in enumerate((3, 5, 1, 2)):
+        await store.tell(job_id, notice("chunk", sequence), NOW + at)
+    assert (await store.get(job_id)).trail.early == 1
+    assert await store.stuck(NOW + 2) == []
+    assert await store.stuck(NOW + 3) == [job_id]
+
+
+async def test_words_of_an_attempt_that_is_over_wait_no_longer(store):
+    job_id = await made(store)
+    await tell(store, job_id, "chunk", 5, attempt=1)
+    await tell(store, job_id, "chunk", 2, b"22", attempt=2)
+    await tell(store, job_id, "chunk", 1, b"21", attempt=2)
+    found = [data for _, kind, data in await all_events(store, job_id) if kind == "chunk"]
+    assert found == [b"21", b"22"]
+    assert (await store.get(job_id)).trail.early == 0
+
+
+async def test_what_waits_for_its_turn_is_bounded(store):
+    job_id = await made(store)
+    told = [store.tell(job_id, notice("chunk", at, b"%d" % at), NOW) for at in range(2, MOST_EARLY + 2)]
+    assert {place for _, place in await asyncio.gather(*told)} == {Place.EARLY}
+    assert (await store.get(job_id)).trail.early == MOST_EARLY
+    await tell(store, job_id, "chunk", MOST_EARLY + 2)
+    assert (await store.get(job_id)).trail.early == 0
+    assert len(await all_events(store, job_id)) == MOST_EARLY + 2
+
+
+async def test_what_waits_at_the_end_was_said_before_it(store):
+    job_id = await made(store)
+    await tell(store, job_id, "chunk", 3)
+    await store.settle(job_id, becomes(DONE), NOW)
+    job = await store.get(job_id)
+    assert (job.state, job.trail.last, job.trail.early) == (State.DONE, 3, 0)
+    assert [number for number, _, _ in await all_events(store, job_id)] == [1, 3]
 
 
 @pytest.mark.parametrize("settlement", [DONE, FAILED, CANCELLED])
@@ -217,9 +260,9 @@ async def test_the_timeline_of_a_job_has_its_events_without_their_data(store):
     await tell(store, job_id, "started", 0, b"")
     await tell(store, job_id, "chunk", 1, b"12345")
     job, steps = await store.timeline(job_id)
-    assert job == replace(await store.get(job_id), progress=None)
+    assert job == await store.get(job_id)
     assert [(step.number, step.kind, step.at_ms, step.size) for step in steps] == [
-        (1, "started", NOW, 13 + OVERHEAD),
-        (2, "chunk", NOW, 5 + OVERHEAD),
+        (1, "started", NOW, 13),
+        (2, "chunk", NOW, 5),
     ]
     assert await store.timeline("0" * 32) is None

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Self
 
-from bridge.settings import Route, Store
+from bridge.settings import Admin, Route, Store
 from tests.bridge.callers import Caller, Response, until
 from tests.bridge.callers import request as encoded
 from tests.bridge.harness import ToldWorker, running, settings_for, sqlite
@@ -167,14 +167,22 @@ def routes_for(queue: Any) -> list[Route]:
 
 
 @asynccontextmanager
-async def a_world(broker: Any, queue: Any, implementation: str = "uvicorn", *, bridges: int = 1, **options: Any):
-    """Serve with ``bridges`` bridges of one store, and a worker; ``options`` as in :func:`settings_for`."""
+async def a_world(
+    broker: Any,
+    queue: Any,
+    implementation: str = "uvicorn",
+    *,
+    bridges: int = 1,
+    admin: Admin | None = None,
+    **options: Any,
+):
+    """Serve with ``bridges`` bridges of one store, and a worker; ``admin``: [admin], ``options`` as in settings_for."""
     routes = routes_for(queue)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         options.setdefault("store", Store(url=sqlite(folder)))
         worker = await stack.enter_async_context(ToldWorker(broker, *{route.queue for route in routes}))
-        settings = settings_for(broker, routes, **options)
+        settings = settings_for(broker, routes, **options).model_copy(update={"admin": admin or Admin()})
         served = [await stack.enter_async_context(running(settings, implementation)) for _ in range(bridges)]
         await until(lambda: all(one.bridge.jobs.ready for one in served), "the jobs are ready")
         yield World(served, worker, queue)

@@ -26,7 +26,10 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("sequence", sa.Integer, nullable=False, server_default="-1"))
     op.add_column("jobs", sa.Column("events_size", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("lost_chunk", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("early", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("early_ms", sa.BigInteger))
     op.add_column("jobs", sa.Column("progress", BLOB))
+    op.create_index("jobs_early", "jobs", ["early_ms"])
     op.create_index("jobs_created", "jobs", ["created_ms", "id"])
     op.create_table(
         "events",
@@ -36,5 +39,14 @@ def upgrade() -> None:
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("size", sa.Integer, nullable=False),
         sa.Column("data", BLOB, nullable=False),
+        **OPTIONS,
+    )
+    op.create_table(
+        "early",
+        sa.Column("job", sa.String(32), primary_key=True),
+        sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("data", BLOB),
         **OPTIONS,
     )
