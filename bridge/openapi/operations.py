@@ -22,6 +22,7 @@ _STREAMS: Final[Mapping[object, tuple[str, ...]]] = {
     True: (
         "With `Accept: text/event-stream` the answer is a stream of events:",
         "`started`, `progress`, `chunk` and, as the last, `done` or `failed`.",
+        "With an `Idempotency-Key` as well, the same call with `Last-Event-ID` goes on behind that event.",
     ),
     "body": ("The worker may send its reply in parts as it makes them.",),
 }
