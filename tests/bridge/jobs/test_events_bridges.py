@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
+import sqlite3
+from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +17,7 @@ from bridge.settings import Store
 from tests.bridge.callers import until
 from tests.bridge.harness import sqlite
 from tests.bridge.jobs.conftest import new_database
-from tests.bridge.jobs.test_trouble import own_server, the_store_is
+from tests.bridge.jobs.test_trouble import limit_pages, own_server, the_store_is
 from tests.bridge.jobs.world import a_world
 
 __all__ = ["own_server"]
@@ -99,6 +102,24 @@ async def _both_hear(broker, queue):
             await world.worker.reply(request, b"all", attempt="1", sequence="3")
             for reader in (one, other):
                 assert (await reader.rest())[-1][0] == "done"
+
+
+async def test_words_that_find_the_disk_full_are_kept_by_the_broker(broker, queue, tmp_path):
+    async with a_world(broker, queue, store=Store(url=sqlite(tmp_path))) as world:
+        location, request = await world.begun()
+        with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        limit_pages(world, pages)
+        parts = [json.dumps(str(at) * 60_000).encode() for at in range(1, 8)]
+        for at, part in enumerate(parts, 1):
+            await world.tell(request, "chunk", part, attempt="1", sequence=str(at))
+        await the_store_is(world, there=False)
+        limit_pages(world, 1_000_000)
+        await the_store_is(world, there=True)
+        await world.worker.reply(request, b"all", attempt="1", sequence="8")
+        async with world.follow(location) as reader:
+            found = [data for kind, _, data in await reader.rest() if kind == "chunk"]
+        assert found == [json.loads(part) for part in parts]
 
 
 async def test_words_that_come_while_the_store_is_away_are_kept_by_the_broker(own_server, broker, queue):

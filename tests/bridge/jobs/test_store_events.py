@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
 
 from bridge.jobs.model import Rules, State, Wanted
 from bridge.jobs.notices import Place
 from bridge.jobs.results import CANCELLED
+from bridge.jobs.sql import migrate
 from bridge.jobs.sql.reading import PAGE_BYTES
-from bridge.jobs.trail import KEPT, MOST_EARLY, OVERHEAD, SLACK, Notice
+from bridge.jobs.trail import KEPT, MOST_EARLY, OVERHEAD, SLACK, Notice, Trail
 from tests.bridge.jobs.make import DAY, DONE, FAILED, NOW, REFUSED, becomes, new_job
+from tests.bridge.jobs.test_trouble import on_connection
 
 ASKED = Rules(1_000, (), ("started", "progress", "chunk"), True)
 
@@ -212,16 +218,30 @@ async def test_events_go_with_the_result(store):
     assert (await store.get(job_id)).progress is None
 
 
-async def test_a_job_of_the_version_before_has_no_events_and_is_asked_for_none(store):
-    from sqlalchemy import text
+async def test_a_store_of_the_version_before_is_upgraded_with_its_jobs(open_store, url):
+    await on_connection(url, to_first_version)
+    await on_connection(url, lambda connection: connection.execute(text(OLD_JOB)))
+    store = await open_store()
+    job = await store.get("a" * 32)
+    assert (job.state, job.route, job.rules) == (State.QUEUED, "echo", Rules(1_000, (("http_header_etag", "etag"),)))
+    assert (job.trail, job.progress) == (Trail(), None)
+    assert (await tell(store, job.id, "started"))[1] is Place.STALE  # its worker was not asked
+    assert (await store.settle(job.id, becomes(DONE), NOW))[1]
 
-    job_id = await made(store)
-    await store._database.run(
-        lambda c: c.execute(text('UPDATE jobs SET rules = \'[1000, [["http_header_etag", "etag"]]]\'')), write=True
-    )
-    job = await store.get(job_id)
-    assert job.rules == Rules(1_000, (("http_header_etag", "etag"),))
-    assert (await tell(store, job_id, "started"))[1] is Place.STALE
+
+OLD_JOB = (
+    "INSERT INTO jobs (id, caller, route, state, path, rules, created_ms, deadline_ms, retention_ms, attempts, queue,"
+    f" priority, is_text) VALUES ('{'a' * 32}', '.', 'echo', 'queued', '/echo',"
+    f" '[1000, [[\"http_header_etag\", \"etag\"]]]', {NOW}, {NOW + DAY}, {DAY}, 0, 'echo', 4, 1)"
+)
+
+
+def to_first_version(connection):
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
 
 
 # -- for the operator
