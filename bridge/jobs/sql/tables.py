@@ -107,7 +107,6 @@ jobs: Final = Table(
     Index("jobs_lease", "lease_ms"),
     Index("jobs_due", "state", "deadline_ms"),
     Index("jobs_purge", "purge_ms"),
-    Index("jobs_early", "early_ms"),
     Index("jobs_created", "created_ms", "id"),
     **OPTIONS,
 )

@@ -29,7 +29,6 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("early", sa.Integer, nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("early_ms", sa.BigInteger))
     op.add_column("jobs", sa.Column("progress", BLOB))
-    op.create_index("jobs_early", "jobs", ["early_ms"])
     op.create_index("jobs_created", "jobs", ["created_ms", "id"])
     op.create_table(
         "events",
