@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bridge import translate
-from bridge.asgi import caller_of
 from bridge.endpoints.job_answers import as_document, as_result, location_of, state_header
 from bridge.endpoints.job_events import Events, begin_at, last_event_id
 from bridge.events import STREAM_HEADERS, is_asked_for
@@ -60,7 +59,7 @@ class JobCall:
         now_ms = self._jobs.now_ms()
         job = Job(
             id=call.correlation_id,
-            caller=caller_of(call.scope),
+            caller=call.principal.name,
             route=settings.name,
             path=call.scope["raw_path"].decode("latin-1"),
             rules=self._rules(),
@@ -72,14 +71,14 @@ class JobCall:
         request = Request(
             queue=settings.queue,
             priority=translate.priority_of(head.priority, settings.priority_ceiling),
-            properties=(*self._own_properties(job, raw_key), *properties),
+            properties=(*self._own_properties(job.rules, raw_key), *properties),
             body=body,
             text=translate.as_text(settings.message, head, body),
         )
         self._submitted = await self._jobs.submit(job, request)
         call.correlation_id = self._submitted.job.id
 
-    def _own_properties(self, job: Job, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
+    def _own_properties(self, rules: Rules, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
         settings = self._route.settings
         own = [
             ("attempt", "1"),
@@ -87,13 +86,11 @@ class JobCall:
             ("redeliver", "true" if settings.redeliver else "false"),
             ("max_reply", str(settings.max_reply)),
         ]
-        kinds = job.rules.kinds
+        kinds = rules.kinds
         if kinds:
             own.append(("reply_kinds", " ".join(kinds)))
-        if "started" in kinds and not job.rules.tells:
+        if "started" in kinds and not rules.tells:
             own.append(("started_after_ms", STARTED_AFTER_MS))
-        if job.caller:
-            own.append(("caller", job.caller))
         if raw_key is not None:
             own.append(("idempotency_key", raw_key.decode("ascii")))
         return tuple(own)
@@ -155,6 +152,7 @@ class JobCall:
             events = Events(followers, follower, call.endpoint.admission, call, prefix)
             if await events.run() is End.DEADLINE:
                 await events.fail(await self._out_of_time(job), job)
+            self._count(events.end)
         finally:
             timer.cancel()
             followers.leave(follower)
@@ -199,6 +197,12 @@ class JobCall:
             raise
         answer.headers.extend(header)
         await self._call.respond(answer)
+
+    def _count(self, end: translate.Answer | Problem | None) -> None:
+        if isinstance(end, Problem):
+            self._call.outcome = end.name
+        elif end is not None:
+            self._call.outcome = self._route.counts.figures.told(end)
 
     async def _out_of_time(self, job: Job) -> Problem:
         """Make the answer of a held connection whose time is over; the job goes on."""

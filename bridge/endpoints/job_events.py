@@ -79,6 +79,7 @@ class Events:
         self._prefix = prefix
         self._loop = asyncio.get_running_loop()
         self._speak_at = self._loop.time() + KEEP_ALIVE
+        self.end: Answer | Problem | None = None  # what was said last
 
     async def run(self) -> End | None:
         """Send events until the last one is sent, or somebody ends it; return None, or how it was ended.
@@ -95,7 +96,7 @@ class Events:
             if page is None:  # cleaned away, and nothing is left to say
                 return End.DEADLINE
             if page.lost_chunk > after:
-                await self._send(self._failed(Problem("slow-reader", _SLOW), page.job, None), last=True)
+                await self.fail(Problem("slow-reader", _SLOW), page.job)
                 return None
             if page.events:
                 after = page.events[-1].number
@@ -116,14 +117,17 @@ class Events:
             return False
         number = light.trail.last + 1
         try:
-            event = encode_event("done", number, as_json(self._done(job or light)))
+            answer = answer_of(job or light)
         except Problem as problem:
+            self.end = problem
             event = self._failed(problem, light, number)
+        else:
+            self.end = answer
+            event = encode_event("done", number, as_json(self._done(answer, light)))
         await self._send(event, last=True)
         return True
 
-    def _done(self, job: Job) -> dict[str, object]:
-        answer: Answer = answer_of(job)
+    def _done(self, answer: Answer, job: Job) -> dict[str, object]:
         if len(answer.body) <= MAX_EVENT:
             return done_of(answer)
         return head_of(answer) | {"result": f"{self._prefix}{PREFIX}{job.id}/result"}
@@ -133,6 +137,7 @@ class Events:
 
     async def fail(self, problem: Problem, job: Job) -> None:
         """End the stream with a problem that is not the job's end."""
+        self.end = problem
         await self._send(self._failed(problem, job, None), last=True)
 
     async def close(self) -> None:

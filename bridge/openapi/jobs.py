@@ -60,8 +60,8 @@ _OF_RESULTS: Final = (
 )  # fmt: skip
 
 
-def paths_of_jobs(answers: Answers, *, guarded: bool) -> dict[str, Any]:
-    """Return their Path Items; problems go to ``answers``; ``guarded``: only this machine may call."""
+def paths_of_jobs(answers: Answers, refusals: Sequence[str]) -> dict[str, Any]:
+    """Return their Path Items; problems go to ``answers``; ``refusals``: those that say who may not ask."""
 
     def described(
         name: str,
@@ -71,7 +71,7 @@ def paths_of_jobs(answers: Answers, *, guarded: bool) -> dict[str, Any]:
         problems: Sequence[str],
         *parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        names = [*_ALWAYS, *problems, *(("forbidden",) if guarded else ())]
+        names = [*_ALWAYS, *problems, *refusals]
         return {
             "operationId": f"jobs.{name}",
             "summary": summary,

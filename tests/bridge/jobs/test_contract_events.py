@@ -420,12 +420,6 @@ async def test_a_reader_who_takes_nothing_is_given_up_and_costs_the_worker_nothi
         await world.is_over(location)
 
 
-async def test_the_events_of_another_callers_job_are_no_job(world, monkeypatch):
-    location, _ = await world.begun()
-    monkeypatch.setattr("bridge.endpoints.jobs.caller_of", lambda scope: "somebody")
-    assert (await world.get(location + "/events")).name == "no-job"
-
-
 @pytest.mark.parametrize("job_id", ["0" * 32, "x", "A" * 32])
 async def test_the_events_of_no_job(world, job_id):
     response = await world.get(f"/jobs/{job_id}/events")

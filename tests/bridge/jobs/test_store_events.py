@@ -229,6 +229,18 @@ async def test_a_store_of_the_version_before_is_upgraded_with_its_jobs(open_stor
     assert (await store.settle(job.id, becomes(DONE), NOW))[1]
 
 
+async def test_an_upgrade_that_was_cut_off_is_finished(open_store, url):
+    """MySQL commits each step of it by itself."""
+    await on_connection(url, to_first_version)
+    await on_connection(
+        url, lambda connection: connection.execute(text("ALTER TABLE jobs ADD lost_chunk INTEGER DEFAULT 0 NOT NULL"))
+    )
+    store = await open_store()
+    job_id = await made(store)
+    await tell(store, job_id, "chunk", 1)
+    assert len(await all_events(store, job_id)) == 2
+
+
 OLD_JOB = (
     "INSERT INTO jobs (id, caller, route, state, path, rules, created_ms, deadline_ms, retention_ms, attempts, queue,"
     f" priority, is_text) VALUES ('{'a' * 32}', '.', 'echo', 'queued', '/echo',"

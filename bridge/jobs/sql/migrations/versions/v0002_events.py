@@ -20,16 +20,37 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 
 
+def _columns() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("last_event", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("sequence", sa.Integer, nullable=False, server_default="-1"),
+        sa.Column("events_size", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("lost_chunk", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("early", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("early_ms", sa.BigInteger),
+        sa.Column("progress", BLOB),
+    )
+
+
 def upgrade() -> None:
-    """Add to the jobs how far their events have come, and a table of these."""
-    op.add_column("jobs", sa.Column("last_event", sa.Integer, nullable=False, server_default="0"))
-    op.add_column("jobs", sa.Column("sequence", sa.Integer, nullable=False, server_default="-1"))
-    op.add_column("jobs", sa.Column("events_size", sa.BigInteger, nullable=False, server_default="0"))
-    op.add_column("jobs", sa.Column("lost_chunk", sa.Integer, nullable=False, server_default="0"))
-    op.add_column("jobs", sa.Column("early", sa.Integer, nullable=False, server_default="0"))
-    op.add_column("jobs", sa.Column("early_ms", sa.BigInteger))
-    op.add_column("jobs", sa.Column("progress", BLOB))
-    op.create_index("jobs_created", "jobs", ["created_ms", "id"])
+    """Add to the jobs how far their events have come, and tables of these.
+
+    MySQL does not undo what it has done of a migration that was cut off, so each step looks whether it was made.
+    """
+    there = sa.inspect(op.get_bind())
+    columns = {column["name"] for column in there.get_columns("jobs")}
+    for column in _columns():
+        if column.name not in columns:
+            op.add_column("jobs", column)
+    if "jobs_created" not in {index["name"] for index in there.get_indexes("jobs")}:
+        op.create_index("jobs_created", "jobs", ["created_ms", "id"])
+    if not there.has_table("events"):
+        _events()
+    if not there.has_table("early"):
+        _early()
+
+
+def _events() -> None:
     op.create_table(
         "events",
         sa.Column("job", sa.String(32), primary_key=True),
@@ -40,6 +61,9 @@ def upgrade() -> None:
         sa.Column("data", BLOB, nullable=False),
         **OPTIONS,
     )
+
+
+def _early() -> None:
     op.create_table(
         "early",
         sa.Column("job", sa.String(32), primary_key=True),
