@@ -241,6 +241,18 @@ async def test_an_upgrade_that_was_cut_off_is_finished(open_store, url):
     assert len(await all_events(store, job_id)) == 2
 
 
+async def test_the_making_of_a_store_that_was_cut_off_is_finished(open_store, url):
+    await on_connection(
+        url,
+        lambda connection: connection.execute(
+            text("CREATE TABLE meta (name VARCHAR(64) NOT NULL PRIMARY KEY, value VARCHAR(255) NOT NULL)")
+        ),
+    )
+    store = await open_store()
+    assert len(store.id) == 16
+    assert (await store.get(await made(store))) is not None
+
+
 OLD_JOB = (
     "INSERT INTO jobs (id, caller, route, state, path, rules, created_ms, deadline_ms, retention_ms, attempts, queue,"
     f" priority, is_text) VALUES ('{'a' * 32}', '.', 'echo', 'queued', '/echo',"
