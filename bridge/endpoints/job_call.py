@@ -200,9 +200,9 @@ class JobCall:
 
     def _count(self, end: translate.Answer | Problem | None) -> None:
         if isinstance(end, Problem):
-            self._call.outcome = end.name
+            self._call.is_refused(end)
         elif end is not None:
-            self._call.outcome = self._route.counts.figures.told(end)
+            self._call.is_answered(end)
 
     async def _out_of_time(self, job: Job) -> Problem:
         """Make the answer of a held connection whose time is over; the job goes on."""

@@ -135,3 +135,25 @@ async def test_a_call_without_a_key_is_no_job(world):
         await reader.rest()
         assert b"location" not in reader.head
     await until(lambda: world.bridge.bridge.admission.held == 0)
+
+
+async def test_a_stream_of_a_job_is_counted_as_what_it_ended_with(world):
+    figures = next(
+        route for route in world.bridge.bridge.router.routes if route.settings.name == "parts"
+    ).counts.figures
+    before = dict(figures.outcomes)
+    async with call(world, "counted") as reader:
+        await world.worker.reply(await world.request("parts"), b"all", http_status="404")
+        await reader.rest()
+    async with call(world, "counted-too") as reader:
+        await world.worker.reply(await world.request("parts"), problem="worker-failed")
+        await reader.rest()
+    await until(lambda: sum(figures.outcomes.values()) == sum(before.values()) + 2, "both are counted")
+    assert {
+        name: number - before.get(name, 0)
+        for name, number in figures.outcomes.items()
+        if name in ("4xx", "worker-failed")
+    } == {
+        "4xx": 1,
+        "worker-failed": 1,
+    }
