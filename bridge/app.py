@@ -22,6 +22,7 @@ from bridge.exchange import Exchange
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
 from bridge.link import Link
+from bridge.listening import Place
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
 from bridge.reload import Reloader
@@ -41,9 +42,15 @@ if TYPE_CHECKING:
 class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
-        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
+    def __init__(
+        self, settings: Settings, load: Callable[[], Settings] | None = None, place: Place | None = None
+    ) -> None:
+        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
+
+        ``place``: among several processes.
+        """
         self.settings = settings
+        self.place = place or Place()
         self.published = Published(settings)
         self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
         self.wheel = Wheel()
@@ -60,7 +67,7 @@ class Bridge:
         gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
         others = [
             *published_routes(lambda: self.published, gate),
-            *operation_routes(lambda: self.reloader, gate),
+            *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
         ]
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
@@ -150,6 +157,7 @@ class Bridge:
     def _status(self) -> dict[str, Any]:
         return status_of(
             now=asyncio.get_running_loop().time(),
+            place=self.place,
             connected=self._client is not None and self._client.connected,
             told=self.presence.known,
             admission=self.admission,

@@ -57,12 +57,19 @@ def options(
 
 
 @app.command(epilog="Example: mqbridge serve --config bridge.toml")
-def serve(config: Config, log_level: LogLevel = "info") -> None:
+def serve(
+    config: Config,
+    processes: Annotated[int, typer.Option(help="How many processes share the addresses.", min=1, max=256)] = 1,
+    place: Annotated[str | None, typer.Option(hidden=True, help="This process's place among them.")] = None,
+    log_level: LogLevel = "info",
+) -> None:
     """Run the bridge."""
-    from mqbridge.commands.serve import serve as run_bridge
+    from mqbridge.commands import serve as bridge
 
     log_to_stderr(log_level)
-    sys.exit(run_bridge(config))
+    if place is None and processes > 1:
+        sys.exit(bridge.serve_many(config, processes, log_level))
+    sys.exit(bridge.serve(config, None if place is None else bridge.place_of(place)))
 
 
 @app.command(epilog="Example: mqbridge check --config bridge.toml --json")

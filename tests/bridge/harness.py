@@ -116,8 +116,8 @@ async def running(
         settings = settings.model_copy(update={"store": Store(url=sqlite(scratch.name))})
 
     class Seen(Bridge):
-        def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
-            super().__init__(settings, load)
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
             made.append(self)
 
     thresholds = gc.get_threshold()
