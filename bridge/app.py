@@ -19,6 +19,7 @@ from bridge.endpoints.pages import make_pages
 from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
+from bridge.jobs.none import NoJobs
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
 from bridge.link import Link
@@ -43,12 +44,18 @@ class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
     def __init__(
-        self, settings: Settings, load: Callable[[], Settings] | None = None, place: Place | None = None
+        self,
+        settings: Settings,
+        load: Callable[[], Settings] | None = None,
+        place: Place | None = None,
+        connect: Callable[[Broker], Client] | None = None,
     ) -> None:
         """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
 
-        ``place``: among several processes.
+        ``place``: among several processes. ``connect`` makes clients of what stands in for a broker; there are no jobs
+        then, and no store, so that no route may ask for either.
         """
+        self._connect = connect
         self.settings = settings
         self.place = place or Place()
         self.published = Published(settings)
@@ -102,12 +109,13 @@ class Bridge:
         if self._client is not None:
             return
         settings = self.settings
-        store = SqlStore(settings.store.url.get_secret_value())
-        self._client = client = make_client(settings.broker)
-        self._side = make_client(settings.broker)
-        withdrawals = Withdrawals(self._side)
+        store = None if self._connect else SqlStore(settings.store.url.get_secret_value())
+        connect = self._connect or make_client
+        self._client = client = connect(settings.broker)
+        self._side = side = connect(settings.broker)
+        withdrawals = Withdrawals(side)
         link = Link(client, self.exchange, withdrawals)
-        self._lookout = lookout = Lookout(client, self._side, self.presence, self.exchange.new_id())
+        self._lookout = lookout = Lookout(client, side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
@@ -115,15 +123,15 @@ class Bridge:
             guarded=not settings.server.allow_anonymous,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        self._jobs = jobs = JobService(
-            store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
-        )
+        timeout = settings.broker.publish_timeout
+        jobs = JobService(store, side, self.wheel, timeout, withdrawals.withdraw) if store else NoJobs(side, self.wheel)
+        self._jobs = jobs
         self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout, jobs)
         self._job_pages = JobsEndpoint(rules, jobs, self.admission)
         self.wheel.start()
         lookout.start()
         await client.start()
-        await self._side.start()
+        await side.start()
         jobs.start()
 
     def renew(self, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -19,15 +20,21 @@ from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any
 
     from hypercorn.config import Config as HypercornConfig
     from hypercorn.protocol.events import Event
     from hypercorn.protocol.h2 import H2Protocol
     from hypercorn.typing import Framework
 
+    from activemq import Client
     from bridge.reload import Reloader
-    from bridge.settings import Server, Settings
+    from bridge.settings import Broker, Server, Settings
+
+    Connect = Callable[[Broker], Client]
+    Beside = Callable[[], AbstractAsyncContextManager[Connect]]
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +63,14 @@ def run(
     drain_on: asyncio.Event | None = None,
     load: Callable[[], Settings] | None = None,
     place: Place | None = None,
+    beside: Beside | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
-    is connected. ``load`` reads the settings anew, at SIGHUP. ``place``: among several processes. Raises
-    :class:`BindError` and :class:`StoreRefusedError`.
+    is connected. ``load`` reads the settings anew, at SIGHUP. ``place``: among several processes.
+    ``beside``: what stands in for a broker, and runs for as long as calls are served. Raises :class:`BindError` and
+    :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
     log.info("HTTP server: %s (%s)", implementation, why)
@@ -72,7 +81,8 @@ def run(
         loop_factory = uvloop.new_event_loop
     _allow_many_connections()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(settings, implementation, on_ready, drain_on, load, place))
+        serving = functools.partial(serve, settings, implementation, on_ready, drain_on, load, place)
+        return runner.run(serving() if beside is None else _serve_beside(beside, serving))
 
 
 async def serve(
@@ -82,6 +92,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     load: Callable[[], Settings] | None = None,
     place: Place | None = None,
+    connect: Connect | None = None,
 ) -> int:
     """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
     sockets = listen(settings.server.bind) if place is None else place.sockets
@@ -89,7 +100,7 @@ async def serve(
     addresses = [f"{scheme}://{name}" for name in names(sockets)]
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
-    bridge = Bridge(settings, load, place)
+    bridge = Bridge(settings, load, place, connect)
     await bridge.start()
     closing, listening = asyncio.Event(), asyncio.Event()
 
@@ -136,6 +147,11 @@ async def _refused(bridge: Bridge) -> StoreRefusedError:
         return error
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
+
+
+async def _serve_beside(beside: Beside, serving: Callable[..., Coroutine[Any, Any, int]]) -> int:
+    async with beside() as connect:
+        return await serving(connect=connect)
 
 
 async def _until_it_can_serve(bridge: Bridge, closing: asyncio.Event) -> None:
