@@ -31,6 +31,7 @@ SERVER: Final = "ActiveMQ/in-process"  # so that clients take the profile of Cla
 _ADVISORIES: Final = "/topic/ActiveMQ.Advisory.Consumer."
 _TEMPORARY: Final = "/temp-queue/"
 _FOREIGN: Final = "/remote-temp-queue/"  # what others call a temporary queue
+_WHATEVER: Final = Limits(max_body=1 << 30)  # who gets a message says what is too large
 # Of the sender's frame alone, or put anew: not part of what is delivered.
 _NOT_DELIVERED: Final = ("receipt:", "destination:", "reply-to:", "transaction:")
 
@@ -146,11 +147,15 @@ class _Message:
 
 @dataclass(eq=False, slots=True)
 class _Consumer:
-    """A subscription; ``prefetch``: how many may be unacknowledged, 0 for one that acknowledges nothing."""
+    """A subscription; ``prefetch``: how many may be unacknowledged, 0 for one that acknowledges nothing.
+
+    ``max_body``: bytes; a larger body is left out.
+    """
 
     id: str
     destination: str
     prefetch: int
+    max_body: int
     deliver: Callable[[Frame], None] = field(repr=False)
     unacked: dict[int, _Message] = field(default_factory=dict)
 
@@ -165,7 +170,10 @@ class _Consumer:
             head += f"\nack:{self.id}/{message.number}"
         if message.redelivered:
             head += "\nredelivered:true"
-        self.deliver(Frame("MESSAGE", head + message.head, message.body))
+        frame = Frame("MESSAGE", head + message.head, message.body)
+        if len(message.body) > self.max_body:
+            frame.body, frame.oversize = b"", len(message.body)
+        self.deliver(frame)
 
 
 class _Queue:
@@ -213,7 +221,8 @@ class _LocalConnection:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._broker = broker
-        self._parser = Parser(limits, CLIENT_COMMANDS)
+        self._parser = Parser(_WHATEVER, CLIENT_COMMANDS)
+        self._max_body = limits.max_body
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._consumers: dict[str, _Consumer] = {}
@@ -256,6 +265,8 @@ class _LocalConnection:
         self._on_lost(error)
 
     def _do(self, frame: Frame) -> None:
+        if frame.raw("transaction") is not None:
+            raise _Refused(f"{frame.command}: there are no transactions here")
         if frame.command == "SEND":
             reply_to = frame.raw("reply-to")
             destination = self._global(frame.raw("destination") or "")
@@ -276,7 +287,7 @@ class _LocalConnection:
     def _subscribe(self, frame: Frame) -> None:
         prefetch = 0 if frame.raw("ack") == "auto" else _number(frame, "activemq.prefetchSize", 1)
         destination = self._global(frame.raw("destination") or "")
-        consumer = _Consumer(frame.raw("id") or "", destination, prefetch, self._deliver)
+        consumer = _Consumer(frame.raw("id") or "", destination, prefetch, self._max_body, self._deliver)
         self._broker.subscribe(consumer)
         self._consumers[consumer.id] = consumer
 
