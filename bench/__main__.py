@@ -65,8 +65,9 @@ def main() -> int:
     except KeyboardInterrupt:
         _tell("stopped; nothing was left running")
         return 130
-    if results.calls is not None:
-        results.machine["taken by others during the calls"] = f"{results.calls.others():.0%}"
+    for what, measured in (("calls", results.calls), ("processes", results.processes)):
+        if measured is not None:
+            results.machine[f"taken by others during the {what}"] = f"{measured.others():.0%}"
     if warning is not None:
         results.machine["warning"] = warning
     bars = judge(results)
