@@ -61,15 +61,22 @@ def serve(
     config: Config,
     processes: Annotated[int, typer.Option(help="How many processes share the addresses.", min=1, max=256)] = 1,
     place: Annotated[str | None, typer.Option(hidden=True, help="This process's place among them.")] = None,
-    log_level: LogLevel = "info",
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            help="debug, info, warning or error; else what [log] level says.",
+            envvar="MQBRIDGE_LOG_LEVEL",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the bridge."""
     from mqbridge.commands import serve as bridge
 
-    log_to_stderr(log_level)
+    log_to_stderr(log_level or "info")
     if place is None and processes > 1:
         sys.exit(bridge.serve_many(config, processes, log_level))
-    sys.exit(bridge.serve(config, None if place is None else bridge.place_of(place)))
+    sys.exit(bridge.serve(config, log_level, None if place is None else bridge.place_of(place)))
 
 
 @app.command(epilog="Example: mqbridge check --config bridge.toml --json")
@@ -204,6 +211,29 @@ def top(
     from mqbridge.environment import admin_key
 
     sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
+
+
+keys = typer.Typer(no_args_is_help=True)
+app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog="Example: mqbridge key new shop")
+
+
+@keys.command("new", epilog="Example: mqbridge key new shop --route words >> bridge.toml")
+def new_key(
+    name: Annotated[str | None, typer.Argument(help="The caller's name.", show_default=False)] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="A key for the operator instead.")] = False,
+    route: Annotated[
+        list[str] | None, typer.Option(help="A route that the caller may call; may be given often.", show_default=False)
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Write the key to this new file (mode 0600), and do not show it.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a key, and the table for the settings with its hash."""
+    from mqbridge.commands.key import new_key as make
+
+    make(name, admin=admin, routes=route or (), key_file=key_file, as_json=as_json)
 
 
 @app.command(epilog="Example: mqbridge demo --once")

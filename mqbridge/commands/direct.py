@@ -17,11 +17,11 @@ from mqbridge.commands.serve import read_settings, with_admin_key
 from mqbridge.console import CommandError, say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from activemq import Client
-    from bridge.settings import Broker
+    from bridge.settings import Broker, Caller, Jwt
     from consumers import Worker
 
 log = logging.getLogger(__name__)
@@ -93,11 +93,22 @@ def direct_settings(worker: Worker, http: str, config: Path | None, *, allow_ano
     if allow_anonymous:
         server = server.model_copy(update={"allow_anonymous": True})
     held = tuple(route.model_copy(update={"async_": "never", "idempotency": "off"}) for route in routes)
-    settings = found.model_copy(update={"server": server, "routes": held})
+    settings = found.model_copy(update={"server": server, "routes": held, **_who_may_call(found, held)})
     faults = faults_together(settings, OPTION if config is None else str(config))
     if faults:
         raise CommandError(f"the worker cannot be served\n{SettingsError(faults, OPTION)}", 2)
     return settings
+
+
+def _who_may_call(settings: Settings, routes: Sequence[Route]) -> dict[str, object]:
+    """Return the callers with those of their routes that are served here; one without any may call nothing."""
+    names = {route.name for route in routes}
+
+    def left(of: Caller | Jwt) -> dict[str, object]:
+        return {"routes": tuple(name for name in of.routes if name in names)}
+
+    callers = tuple(caller.model_copy(update=left(caller)) for caller in settings.callers)
+    return {"callers": callers, "jwt": settings.jwt and settings.jwt.model_copy(update=left(settings.jwt))}
 
 
 def _address(http: str) -> str:

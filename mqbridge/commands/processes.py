@@ -58,6 +58,8 @@ class Seat:
                     was_ready = True
                     self._is_ready()
                     on_ready(text.removeprefix(READY))
+                elif text.startswith("{"):  # a log for machines
+                    print(text, file=sys.stderr, flush=True)
                 else:
                     print(f"[bridge {self.number} {process.pid}] {text}", file=sys.stderr, flush=True)
             code = await process.wait()

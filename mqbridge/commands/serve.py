@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import re
-import secrets
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -17,8 +15,9 @@ from bridge.listening import BindError, Place, share
 from bridge.server import run
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
+from mqbridge.commands.key import make_key
 from mqbridge.commands.processes import Supervisor
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, log_to_stderr, say
 from mqbridge.environment import ADMIN_KEY_SHA256, environment
 from mqbridge.lifetime import without_threads
 
@@ -31,11 +30,15 @@ log = logging.getLogger(__name__)
 _PLACE: Final = re.compile(r"(?P<number>[0-9]{1,4})/(?P<of>[0-9]{1,4}):(?P<descriptors>[0-9]+(?:,[0-9]+)*)")
 
 
-def serve(config: Path, place: Place | None = None) -> int:
-    """Run until a signal; return the exit code. ``place``: this is one of several processes."""
+def serve(config: Path, log_level: str | None = None, place: Place | None = None) -> int:
+    """Run until a signal; return the exit code. ``log_level`` goes before that of the settings.
+
+    ``place``: this is one of several processes.
+    """
     settings = read_settings(config)
     if place is None:
         settings = with_admin_key(settings)
+    log_to_stderr(log_level or settings.log.level, settings.log.format)
     if place is None or place.number == 1:
         for note in settings.notes:
             log.warning("%s", note)
@@ -53,10 +56,11 @@ def serve(config: Path, place: Place | None = None) -> int:
     return 1 if cut else 0
 
 
-def serve_many(config: Path, number: int, log_level: str) -> int:
+def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
     """Run that many processes on the same addresses until a signal; return the exit code."""
     settings = read_settings(config)
     keyed = with_admin_key(settings)
+    log_to_stderr(log_level or settings.log.level, settings.log.format)
     environ = dict(environment())
     if keyed is not settings:  # one key for all, and for those that are started later
         environ[ADMIN_KEY_SHA256] = keyed.admin.key_sha256
@@ -64,7 +68,8 @@ def serve_many(config: Path, number: int, log_level: str) -> int:
         places = share(settings.server.bind, number)
     except BindError as error:
         raise CommandError(str(error)) from error
-    arguments = ["serve", "--config", str(config), "--log-level", log_level, "--place"]
+    level = ["--log-level", log_level] if log_level else []
+    arguments = ["serve", "--config", str(config), *level, "--place"]
 
     async def start(seat: int, sockets: tuple[socket.socket, ...]) -> Process:
         descriptors = [sock.fileno() for sock in sockets]
@@ -103,11 +108,10 @@ def with_admin_key(settings: Settings) -> Settings:
     """Give a bridge without any authentication an admin key for as long as it runs, and print it once."""
     if settings.admin.key_sha256 or settings.callers or settings.jwt is not None:
         return settings
-    key = secrets.token_urlsafe(32)
+    key, key_sha256 = make_key()
     say(f"admin key {key}")
     log.info("the admin key opens `mqbridge top` and /-/api until the bridge ends; [admin] key_sha256 sets your own")
-    admin = Admin(key_sha256=hashlib.sha256(key.encode()).hexdigest())
-    return settings.model_copy(update={"admin": admin})
+    return settings.model_copy(update={"admin": Admin(key_sha256=key_sha256)})
 
 
 def _again(config: Path, admin: Admin) -> Settings:

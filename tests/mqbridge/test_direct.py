@@ -285,6 +285,13 @@ def test_a_route_that_needs_jobs_is_refused_and_named(tmp_path: Path, more: str)
     assert settings(worker("other"), tmp_path, route("q", more) + route("other")).routes[0].name == "other"
 
 
+def test_callers_keep_those_of_their_routes_that_are_served(tmp_path: Path) -> None:
+    caller = '[[caller]]\nname = "{0}"\nkey_sha256 = "{1}"\nroutes = {2}\n'
+    text = caller.format("both", "0" * 64, ["mine", "theirs"]) + caller.format("none", "1" * 64, ["theirs"])
+    made = settings(worker("mine"), tmp_path, route("mine") + route("theirs") + text, http="0.0.0.0:9000")
+    assert {one.name: one.routes for one in made.callers} == {"both": ("mine",), "none": ()}
+
+
 def test_a_file_without_a_route_to_the_worker_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="has no route to mine"):
         settings(worker("mine"), tmp_path, route("theirs"))
