@@ -28,10 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without_jobs = []
     for item in items:
-        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if parameters.get("carrier") == "in-process" and item.get_closest_marker("jobs"):
+            without_jobs.append(item)  # not part of what is promised there
+        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())) or parameters.get("carrier") == "activemq":
             item.add_marker(pytest.mark.broker)
+    if without_jobs:
+        config.hook.pytest_deselected(items=without_jobs)
+        items[:] = [item for item in items if item not in without_jobs]
 
 
 def new_broker(**options: Any) -> EmbeddedBroker:
