@@ -38,6 +38,15 @@ PasscodeFile = Annotated[
     typer.Option(help="A file with the passcode; else MQBRIDGE_BROKER__PASSCODE.", dir_okay=False, show_default=False),
 ]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-n", help="Idle slots for each queue.", min=1, max=1_000)]
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file to write each second whether it is ready.",
+        dir_okay=False,
+        envvar="MQBRIDGE_HEALTH_FILE",
+        show_default=False,
+    ),
+]
 DEFAULT_BROKER = ["stomp://127.0.0.1:61613"]
 
 
@@ -120,6 +129,7 @@ def work(
     login: Login = None,
     passcode_file: PasscodeFile = None,
     concurrency: Concurrency = 1,
+    health_file: HealthFile = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
     log_level: LogLevel = "info",
 ) -> None:
@@ -137,7 +147,7 @@ def work(
 
         sys.exit(rerun_on_change(sys.argv[1:]))
     found = workers.find_asgi_worker(asgi, queue) if asgi and queue else workers.find_worker(worker or "")
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
 
 
 @app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
@@ -148,6 +158,7 @@ def forward(
     login: Login = None,
     passcode_file: PasscodeFile = None,
     concurrency: Concurrency = 1,
+    health_file: HealthFile = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker that hands each message to an HTTP service."""
@@ -158,7 +169,7 @@ def forward(
     log_to_stderr(log_level)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
 
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")

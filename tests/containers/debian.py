@@ -12,7 +12,8 @@ from typing import Final
 
 import pytest
 
-PACKAGES: Final = ("python3-venv", "ca-certificates", "bash", "coreutils", "sed", "grep")
+# libstdc++6 is in the official image too: some wheels (greenlet) want it
+PACKAGES: Final = ("python3-venv", "ca-certificates", "bash", "coreutils", "findutils", "grep", "libstdc++6", "sed")
 # What only maintainer scripts need (they are not run), by how the name begins.
 _LEFT_OUT: Final = (
     "cdebconf", "debconf", "dpkg", "gawk", "install-info", "libdebian-installer", "libgdbm", "libmpfr", "libnewt",

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import docker
 import docker.errors
@@ -34,7 +34,7 @@ def docker_engine() -> Iterator[docker.DockerClient]:
     """
     present = _present()
     if present is not None:
-        with present:
+        with closing(present):
             yield present
         return
     missing = [name for name in _NEEDED if shutil.which(name, path=_PATH) is None]
@@ -64,23 +64,7 @@ def _present() -> docker.DockerClient | None:
     except Exception:  # noqa: BLE001 - whatever it is: no engine to work with
         client.close()
         return None
-    return _Closing(client)
-
-
-class _Closing:
-    """A client that is closed with its context."""
-
-    def __init__(self, client: docker.DockerClient) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def __enter__(self) -> docker.DockerClient:
-        return self._client
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
+    return client
 
 
 @contextmanager
