@@ -58,3 +58,11 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def classic_image(engine: docker.DockerClient, scratch: Path) -> str:
     """An image of ActiveMQ Classic."""
     return images.classic(engine, scratch)
+
+
+@pytest.fixture(scope="session")
+def built(engine: docker.DockerClient, scratch: Path) -> dict[str, str]:
+    """Our images, by their stages."""
+    line = next(line for line in (images.ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG BASE="))
+    base = images.python_base(engine, line.removeprefix("ARG BASE="), scratch)
+    return {target: images.build_ours(engine, base, target) for target in ("bridge", "worker")}

@@ -47,14 +47,6 @@ timeout = "30s"
 """
 
 
-@pytest.fixture(scope="module")
-def built(engine: docker.DockerClient, scratch: Path) -> dict[str, str]:
-    """Our images, by their stages."""
-    line = next(line for line in (images.ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG BASE="))
-    base = images.python_base(engine, line.removeprefix("ARG BASE="), scratch)
-    return {target: images.build_ours(engine, base, target) for target in ("bridge", "worker")}
-
-
 class Site:
     """Broker, bridge and worker."""
 
