@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+import warnings
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 START_WITHIN: Final = 60.0  # seconds, on a saturated machine
 _PATH: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+_PREFIX: Final = "mqbridge-docker-"
 _NEEDED: Final = ("dockerd", "containerd", "iptables", "setpriv")
 HOW: Final = "start Docker, or run scripts/test as root, which installs and starts an engine of its own"
 
@@ -55,15 +58,17 @@ def docker_engine() -> Iterator[docker.DockerClient]:
 
 def _present() -> docker.DockerClient | None:
     """Return a client of the engine that the environment names, or the system's."""
-    try:
-        client = docker.from_env()
-    except docker.errors.DockerException:
-        return None
-    try:
-        client.ping()
-    except Exception:  # noqa: BLE001 - whatever it is: no engine to work with
-        client.close()
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # docker-py leaves the socket of an attempt that failed
+        client = None
+        try:
+            client = docker.from_env()
+            client.ping()
+        except docker.errors.DockerException:
+            if client is not None:
+                client.close()
+            client = None
+        gc.collect()
     return client
 
 
@@ -75,10 +80,18 @@ def _only_one() -> Iterator[None]:
         yield
 
 
+def _sweep() -> None:
+    """Remove what runs that were killed have left: an engine ends with its run, its folder does not."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if not (folder / "pid").exists():  # dockerd removes it when it ends
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def _own() -> Iterator[str]:
     """Run ``dockerd`` with a socket and a data folder of its own; it also ends should we be killed."""
-    folder = Path(tempfile.mkdtemp(prefix="mqbridge-docker-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     host = f"unix://{folder}/socket"
     options = {"host": host, "data-root": folder / "data", "exec-root": folder / "exec", "pidfile": folder / "pid"}
     log = (folder / "log").open("wb")
