@@ -178,8 +178,11 @@ class EventStream:
         try:
             if not isinstance(outcome, Frame):
                 raise problem_of(outcome, self._route, self._held)
-            event = self._event("done", _json(_done(translate.answer_of(outcome, self._route))))
+            answer = translate.answer_of(outcome, self._route)
+            event = self._event("done", _json(_done(answer)))
+            call.outcome = self._route.counts.figures.told(answer)
         except Problem as problem:
+            call.outcome = problem.name
             event = self._event("failed", call.document(problem))
         await in_time(self._held, call.send_part(event, last=True))
 
@@ -237,6 +240,11 @@ class BodyStream:
             await call.answer(outcome, self._route, self._held)
         elif isinstance(outcome, Frame) and self._is_whole(outcome):
             await in_time(self._held, call.send_part(outcome.body, last=True))
+            call.outcome = self._route.counts.figures.told(translate.answer_of(outcome, self._route))
+        elif isinstance(outcome, Frame):
+            call.outcome = "bad-reply"
+        elif outcome is not End.CALLER_GONE:
+            call.outcome = problem_of(outcome, self._route, self._held).name
 
     def close(self) -> None:
         """See :class:`Stream`."""

@@ -64,7 +64,7 @@ def _present() -> docker.DockerClient | None:
         try:
             client = docker.from_env()
             client.ping()
-        except docker.errors.DockerException:
+        except (docker.errors.DockerException, OSError):
             if client is not None:
                 client.close()
             client = None
