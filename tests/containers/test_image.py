@@ -145,32 +145,20 @@ def test_a_call_goes_through_three_containers_and_nothing_runs_as_root_or_can_be
             assert b"Read-only file system" in written.output or b"No such file" in written.output
 
 
-def test_a_bridge_that_is_told_to_stop_answers_what_it_holds_and_ends_with_0(site: Site):
+@pytest.mark.parametrize("who", ["bridge", "worker"])
+def test_one_that_is_told_to_stop_finishes_what_it_has_and_ends_with_0(site: Site, who: str):
     answers: list[tuple[int, bytes]] = []
     caller = threading.Thread(target=lambda: answers.append(site.call("/slow", b"3")))
     caller.start()
     until(lambda: busy(site), "the call is held", site)
+    container = getattr(site, who)
 
-    site.bridge.stop(timeout=40)
+    container.stop(timeout=40)
     caller.join()
 
-    site.bridge.reload()
+    container.reload()
     assert answers == [(200, b"done")]
-    assert site.bridge.attrs["State"]["ExitCode"] == 0, site.bridge.logs().decode()
-
-
-def test_a_worker_that_is_told_to_stop_finishes_what_it_runs_and_ends_with_0(site: Site):
-    answers: list[tuple[int, bytes]] = []
-    caller = threading.Thread(target=lambda: answers.append(site.call("/slow", b"3")))
-    caller.start()
-    until(lambda: busy(site), "the call is held", site)
-
-    site.worker.stop(timeout=40)
-    caller.join()
-
-    site.worker.reload()
-    assert answers == [(200, b"done")]
-    assert site.worker.attrs["State"]["ExitCode"] == 0, site.worker.logs().decode()
+    assert container.attrs["State"]["ExitCode"] == 0, container.logs().decode()
 
 
 def busy(site: Site) -> bool:
