@@ -14,6 +14,7 @@ from bridge.admission import Admission
 from bridge.cors import with_cors
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
+from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
 from bridge.endpoints.jobs import JobsEndpoint
 from bridge.endpoints.metrics import metrics_route, route_now
@@ -23,8 +24,9 @@ from bridge.endpoints.pages import make_pages
 from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
-from bridge.figures import RouteFigures
+from bridge.figures.book import Book
 from bridge.figures.exposition import Exposition
+from bridge.figures.history import History
 from bridge.figures.snapshot import Snapshot
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
@@ -65,11 +67,13 @@ class Bridge:
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
         self.access = Access(settings)
-        self.unrouted = RouteFigures()  # of calls that were refused before it was clear which route they are for
+        self.book = Book(settings.log.access)
+        self.history = History(lambda: self.router.routes)
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
         self._pages = make_pages(
@@ -123,10 +127,11 @@ class Bridge:
             store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
         )
         self._call = CallEndpoint(
-            rules, self.access, self.unrouted, self.router, self.exchange, self.admission, link, lookout, jobs
+            rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
         )
         self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
         self.wheel.start()
+        self.history.start()
         lookout.start()
         await client.start()
         await self._side.start()
@@ -155,6 +160,7 @@ class Bridge:
         if client is not None and self._side is not None and self._lookout is not None:
             await self.jobs.stop()
             self._lookout.stop()
+            self.history.stop()
             await client.stop()
             await self._side.stop()
             if self._call is not None:
@@ -171,7 +177,7 @@ class Bridge:
         )
 
     def _look(self) -> Snapshot:
-        client, jobs, unrouted = self._client, self._jobs, self.unrouted
+        client, jobs = self._client, self._jobs
         now = 0.0 if client is None else asyncio.get_running_loop().time()
         return Snapshot(
             ready=self.ready,
@@ -183,7 +189,7 @@ class Bridge:
             body_memory=self.admission.memory,
             stray_replies=self.exchange.counts.stray_replies,
             routes=[route_now(route, now) for route in self.router.routes],
-            unrouted=unrouted,
+            unrouted=self.book.unrouted,
             queues=list(self.presence.queues.values()),
             callers=self.access.held(),
         )

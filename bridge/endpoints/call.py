@@ -17,6 +17,7 @@ from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedErr
 from bridge import translate
 from bridge.access import ANYBODY
 from bridge.asgi import respond
+from bridge.endpoints.ended import ended_of
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
     from bridge.exchange import Exchange, Held, Refused
-    from bridge.figures import RouteFigures
+    from bridge.figures.book import Book
     from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.lookout import Lookout
@@ -63,7 +64,7 @@ class CallEndpoint:
         self,
         rules: Rules,
         access: Access,
-        unrouted: RouteFigures,
+        book: Book,
         router: Router,
         exchange: Exchange[Frame],
         admission: Admission,
@@ -80,7 +81,7 @@ class CallEndpoint:
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
         self.jobs = jobs
-        self.unrouted = unrouted
+        self.book = book
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,9 +100,12 @@ class CallEndpoint:
                 raise  # half an answer cannot be taken back: the server closes the connection
             await call.refuse(Problem("internal", "the bridge has a defect; its log has the trace"))
         finally:
-            figures = self.unrouted if call.route is None else call.route.counts.figures
-            trace_id = None if call.head is None else translate.sampled_trace(call.head)
-            figures.ended(call.outcome, self.loop.time() - call.started, trace_id)
+            self._note(call)
+
+    def _note(self, call: Call) -> None:
+        trace_id = None if call.head is None else translate.sampled_trace(call.head)
+        figures = None if call.route is None else call.route.counts.figures
+        self.book.note(figures, ended_of(call, self.loop.time()), trace_id)
 
 
 class Call:
@@ -109,7 +113,9 @@ class Call:
 
     __slots__ = (
         "answering",
+        "attempt",
         "correlation_id",
+        "detail",
         "endpoint",
         "first_worker",
         "head",
@@ -119,8 +125,11 @@ class Call:
         "route",
         "scope",
         "send",
+        "sent",
         "started",
+        "status",
         "stream",
+        "told",
         "unread",
         "wait",
         "watcher",
@@ -137,6 +146,11 @@ class Call:
         self.principal: Principal = ANYBODY
         self.route: ServedRoute | None = None
         self.outcome = CALLER_GONE  # as it is counted: see RouteFigures
+        self.detail = ""
+        self.status = 0  # of the response; 0: none was begun
+        self.sent: float | None = None  # when its message was, by the loop's clock
+        self.told: Answer | None = None  # what the worker told of its answer
+        self.attempt = 0
         self.wait: int | None = None  # seconds, as preferred by the caller
         self.unread = False  # part of the body may still be on its way
         self.answering = False
@@ -243,6 +257,7 @@ class Call:
                 held.on_notice = self.stream.on_notice
                 # At once: what its reader has not taken yet is no reason for the worker to go on.
                 held.outcome.add_done_callback(lambda outcome: self._withdraw(held, outcome))
+            self.sent = now
             queue.unanswered += 1
             route.counts.since[self.correlation_id] = self.started
             try:
@@ -299,6 +314,7 @@ class Call:
             self.endpoint.link.withdraw(held)
 
     def _close(self, held: Held[Frame], route: ServedRoute) -> None:
+        self.attempt = held.attempt
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
         route.queue.unanswered -= 1
@@ -329,8 +345,7 @@ class Call:
 
     async def respond(self, answer: Answer) -> None:
         """Send a response, with the headers that all responses have."""
-        if self.route is not None:
-            self.outcome = self.route.counts.figures.told(answer)
+        self.is_answered(answer)
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
         took = self.endpoint.loop.time() - self.started
@@ -342,9 +357,20 @@ class Call:
         admission = self.endpoint.admission
         admission.memory += size  # it is there already: counted, so that new bodies wait for it, never refused
         try:
+            self.status = answer.status
             await respond(self.send, answer.status, headers, answer.body)
         finally:
             admission.release(size)
+
+    def is_answered(self, answer: Answer) -> None:
+        """Take note of the answer that a worker gave."""
+        if self.route is not None:
+            self.outcome = self.route.counts.figures.told(answer)
+        self.told = answer
+
+    def is_refused(self, problem: Problem) -> None:
+        """Take note of the problem that it ends with."""
+        self.outcome, self.detail = problem.name, problem.detail
 
     @staticmethod
     def _applied(wait: int) -> tuple[bytes, bytes]:
@@ -363,6 +389,7 @@ class Call:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer whose body comes in parts."""
         self.answering = True
+        self.status = status
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send_part(self, data: bytes, *, last: bool = False) -> None:
@@ -376,7 +403,7 @@ class Call:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
-        self.outcome = problem.name
+        self.is_refused(problem)
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True
@@ -390,6 +417,7 @@ class Call:
         ]
         if self._must_close(problem):
             headers.append((b"connection", b"close"))
+        self.status = problem.row.status
         await respond(self.send, problem.row.status, headers, body)
 
     async def _discard_body(self) -> None:

@@ -180,9 +180,9 @@ class EventStream:
                 raise problem_of(outcome, self._route, self._held)
             answer = translate.answer_of(outcome, self._route)
             event = self._event("done", _json(_done(answer)))
-            call.outcome = self._route.counts.figures.told(answer)
+            call.is_answered(answer)
         except Problem as problem:
-            call.outcome = problem.name
+            call.is_refused(problem)
             event = self._event("failed", call.document(problem))
         await in_time(self._held, call.send_part(event, last=True))
 
@@ -240,11 +240,11 @@ class BodyStream:
             await call.answer(outcome, self._route, self._held)
         elif isinstance(outcome, Frame) and self._is_whole(outcome):
             await in_time(self._held, call.send_part(outcome.body, last=True))
-            call.outcome = self._route.counts.figures.told(translate.answer_of(outcome, self._route))
+            call.is_answered(translate.answer_of(outcome, self._route))
         elif isinstance(outcome, Frame):
-            call.outcome = "bad-reply"
+            call.is_refused(Problem("bad-reply", "the worker's last word does not fit the parts before it"))
         elif outcome is not End.CALLER_GONE:
-            call.outcome = problem_of(outcome, self._route, self._held).name
+            call.is_refused(problem_of(outcome, self._route, self._held))
 
     def close(self) -> None:
         """See :class:`Stream`."""

@@ -11,7 +11,7 @@ from bridge.access import Access
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.exchange import Exchange
-from bridge.figures import RouteFigures
+from bridge.figures.book import Book
 from bridge.routing import Router, ServedRoute
 from bridge.settings import Route, Settings
 from bridge.wheel import Wheel
@@ -85,7 +85,7 @@ class Bench:
         self.access = Access(settings or Settings())
         router = Router([self.route, quick, tells, self.waits])
         self.app = CallEndpoint(
-            rules, self.access, RouteFigures(), router, self.exchange, self.admission, self.link, self.lookout, None
+            rules, self.access, Book(), router, self.exchange, self.admission, self.link, self.lookout, None
         )
 
     def is_clean(self):
