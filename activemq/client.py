@@ -34,6 +34,7 @@ from activemq.servers import Backoff, Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activemq.connection import Channel
     from activemq.frames import Frame
 
     OnMessage = Callable[[Frame], None]
@@ -90,7 +91,7 @@ class Client:
         self._limits = limits or Limits()
         self._connect_timeout = connect_timeout
         self._backoff = backoff or Backoff()
-        self._connection: Connection | None = None  # set while frames may be sent
+        self._connection: Channel | None = None  # set while frames may be sent
         self._profile: Profile | None = None
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()  # of the present connection
@@ -323,7 +324,7 @@ class Client:
             self._failed(server, error)
             return False
         try:
-            self._profile = profile_for(self._kind, connection.stomp.server)
+            self._profile = profile_for(self._kind, connection.server)
             self._connection = connection
             self.generation += 1
             await self._measure_clock()
@@ -343,12 +344,12 @@ class Client:
         self.last_error = None
         self._complaints.clear()
         self._connected.set()
-        log.info("connected to %s (%s)", server, connection.stomp.server)
+        log.info("connected to %s (%s)", server, connection.server)
         for on_connected, _ in self._listeners:
             _call(on_connected)
         return True
 
-    async def _open(self, server: Server) -> Connection:
+    async def _open(self, server: Server) -> Channel:
         stomp = Stomp(self._credentials, self._heartbeat, self._limits)
         return await Connection.open(
             server.host,
@@ -416,7 +417,7 @@ class Client:
         finally:
             self.unsubscribe(subscription)
 
-    async def _subscribe_all(self, connection: Connection) -> None:
+    async def _subscribe_all(self, connection: Channel) -> None:
         self._renewed = self.generation  # from here on subscribe() asks for itself
         waiting = set(self._subscriptions.values())
         done = asyncio.Event()
@@ -444,7 +445,7 @@ class Client:
 
     def _send_subscribe(
         self,
-        connection: Connection,
+        connection: Channel,
         subscription: Subscription,
         answered: Callable[[Subscription, Exception | None], None],
     ) -> None:
@@ -462,7 +463,7 @@ class Client:
         if subscription.on_answer is not None and (error is None or subscription.error is not None):
             subscription.on_answer(subscription.error)
 
-    def _live(self) -> Connection:
+    def _live(self) -> Channel:
         if self._connection is None:
             raise ConnectionLostError(str(self.last_error or "the connection was lost again"))
         return self._connection

@@ -300,9 +300,21 @@ function jobRow(job) {
   const look = make("button", job.id, { type: "button", class: "plain", onclick: () => showCall(job.id) });
   const open = job.state === "queued" || job.state === "running";
   const cancel = make("button", "Cancel", { type: "button", class: "danger", "aria-label": `Cancel job ${job.id}`, onclick: () => cancelJob(job) });
+  const result = make("button", "Result", { type: "button", class: "plain", "aria-label": `Result of job ${job.id}`, onclick: () => showResult(job) });
   row.append(cell(clock(job.created)), cell(job.route), cell([badge(job.state)]), cell(String(job.attempts), { class: "n" }),
-    cell(job.caller), cell([look], { class: "id" }), cell(open ? [cancel] : ""));
+    cell(job.caller), cell([look], { class: "id" }), cell([open ? cancel : result]));
   return row;
+}
+
+async function showResult(job) {
+  const text = await ask(`/jobs/${job.id}/result`).then(resultText, (error) => error.message);
+  await dialog(byId("shown"), `${job.route} ${job.id}`, text);
+}
+
+function resultText(result) {
+  const headers = Object.entries(result.headers).map(([name, value]) => `${name}: ${value}`).join("\n");
+  const rest = result.bytes > 65536 ? `\n… ${bytes(result.bytes)} in all` : "";
+  return `${result.status}\n${headers}\n\n${result.body ?? `base64: ${result.body_base64}`}${rest}`;
 }
 
 async function cancelJob(job) {
