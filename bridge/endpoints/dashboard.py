@@ -127,5 +127,5 @@ async def _key_of(request: Request) -> str:
         form += chunk
         if len(form) > _LONGEST_FORM:
             return ""
-    fields = parse_qs(form.decode("latin-1"), max_num_fields=10)
+    fields = parse_qs(form.decode("latin-1"))
     return fields.get("key", [""])[0]

@@ -36,30 +36,43 @@ _CURSOR: Final = re.compile(r"([0-9]{1,15})-([0-9a-f]{32})")
 _STATES: Final[Mapping[str, State]] = {state.value: state for state in State if state is not State.REFUSED}
 
 
-def job_list_routes(jobs: Callable[[], JobService | None], gate: Gate) -> list[Route]:
-    """Return the pages; ``gate`` knows the operator, ``jobs`` is None until the bridge has started."""
+class JobList:
+    """The pages; ``gate`` knows the operator, ``jobs`` is None until the bridge has started."""
 
-    def service() -> JobService:
-        found = jobs()
+    def __init__(self, jobs: Callable[[], JobService | None], gate: Gate) -> None:
+        self._jobs = jobs
+        self._gate = gate
+
+    def routes(self) -> list[Route]:
+        """Return where they are."""
+        return [
+            Route("/-/api/jobs", self._some, methods=["GET"]),
+            Route("/-/api/jobs/{id}", self._one, methods=["GET"]),
+            Route("/-/api/jobs/{id}", self._cancel, methods=["DELETE"]),
+            Route("/-/api/jobs/{id}/result", self._result, methods=["GET"]),
+        ]
+
+    @property
+    def _service(self) -> JobService:
+        found = self._jobs()
         if found is None:
             raise _unavailable()
         return found
 
-    async def some(request: Request) -> Response:
-        gate.check_admin(request)
+    async def _some(self, request: Request) -> Response:
+        self._gate.check_admin(request)
         wanted = _wanted(request)
         try:
-            found = await service().store.browse(wanted, service().now_ms())
+            found = await self._service.store.browse(wanted, self._service.now_ms())
         except StoreUnavailableError as error:
             raise _unavailable() from error
         more = f"{found[-1].created_ms}-{found[-1].id}" if len(found) == wanted.limit else None
         return JSONResponse({"jobs": [_line(job) for job in found], "next": more}, headers=_NO_STORE)
 
-    async def one(request: Request) -> Response:
-        gate.check_admin(request)
-        job_id = request.path_params["id"]
+    async def _one(self, request: Request) -> Response:
+        self._gate.check_admin(request)
         try:
-            found = await service().store.timeline(job_id) if _ID.fullmatch(job_id) else None
+            found = await self._service.store.timeline(_id_of(request))
         except StoreUnavailableError as error:
             raise _unavailable() from error
         if found is None:
@@ -67,26 +80,19 @@ def job_list_routes(jobs: Callable[[], JobService | None], gate: Gate) -> list[R
         job, steps = found
         return JSONResponse(_line(job) | _outcome(job) | {"timeline": _timeline(job, steps)}, headers=_NO_STORE)
 
-    async def cancel(request: Request) -> Response:
-        gate.check_admin(request)
-        job = await service().cancel(_id_of(request), None)
+    async def _cancel(self, request: Request) -> Response:
+        self._gate.check_admin(request)
+        job = await self._service.cancel(_id_of(request), None)
         if job.state is not State.CANCELLED:
             raise Problem("job-final", f"the job is {job.state.value} already")
         return Response(status_code=204, headers=_NO_STORE)
 
-    async def result(request: Request) -> Response:
-        gate.check_admin(request)
-        job = await service().get(_id_of(request), None)
+    async def _result(self, request: Request) -> Response:
+        self._gate.check_admin(request)
+        job = await self._service.get(_id_of(request), None)
         if not job.is_final:
             return JSONResponse(_line(job), 202, headers=_NO_STORE)
         return JSONResponse(_shown(as_result(job)), headers=_NO_STORE)
-
-    return [
-        Route("/-/api/jobs", some, methods=["GET"]),
-        Route("/-/api/jobs/{id}", one, methods=["GET"]),
-        Route("/-/api/jobs/{id}", cancel, methods=["DELETE"]),
-        Route("/-/api/jobs/{id}/result", result, methods=["GET"]),
-    ]
 
 
 def _id_of(request: Request) -> str:
