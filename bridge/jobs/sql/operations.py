@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from bridge.jobs.model import Failure, Job, NewJob, Settlement, may_become
+from bridge.jobs.model import OPEN, Failure, Job, NewJob, Settlement, may_become
 from bridge.jobs.sql.rows import LIGHT_JOB, WHOLE_JOB, job_of, row_of, settled_row
 from bridge.jobs.sql.tables import jobs
 
@@ -111,14 +111,15 @@ def _create(connection: Connection, operations: Sequence[Create]) -> None:
     # One order everywhere, or two bridges with the same keys wait for each other.
     ordered = sorted(operations, key=lambda one: (one.new.job.key.sha256 if one.new.job.key else "", one.new.job.id))
     insert = _INSERT_NEW[connection.dialect.name]
-    connection.execute(insert, [row_of(one.new) for one in ordered])
-    keyed = [one.new.job.id for one in ordered if one.new.job.key]
-    here: set[str] = set()
-    if keyed:
-        here = set(connection.execute(_HERE, {"ids": keyed}).scalars())
+    inserted = connection.execute(insert, [row_of(one.new) for one in ordered]).rowcount
     for one in ordered:
         one.result = None
-        if one.new.job.key is not None and one.new.job.id not in here:
+    keyed = [one for one in ordered if one.new.job.key]
+    if not keyed or (connection.dialect.name == "sqlite" and inserted == len(ordered)):
+        return  # MySQL counts the rows that it found too, and PostgreSQL's driver does not count
+    here = set(connection.execute(_HERE, {"ids": [one.new.job.id for one in keyed]}).scalars())
+    for one in keyed:
+        if one.new.job.id not in here:
             one.result = _holder_of_key(connection, one)
 
 
@@ -196,13 +197,8 @@ def _settle(connection: Connection, operations: Sequence[Settle]) -> None:
 
 def settled(job: Job, settlement: Settlement, now_ms: int) -> Job:
     """Return the job as it is after a change. Only an outcome that ran nothing frees the key (docs/http.md)."""
-    after = replace(
-        job,
-        state=settlement.state,
-        answer=settlement.answer,
-        attempts=max(job.attempts, settlement.attempt or 0),
-    )
-    if not after.is_final:
-        return replace(after, started_ms=job.started_ms or now_ms)
-    ran_nothing = isinstance(settlement.answer, Failure) and settlement.answer.ran == "no"
-    return replace(after, finished_ms=now_ms, key=None if ran_nothing else job.key)
+    state, answer, attempts = settlement.state, settlement.answer, max(job.attempts, settlement.attempt or 0)
+    if state in OPEN:
+        return replace(job, state=state, answer=answer, attempts=attempts, started_ms=job.started_ms or now_ms)
+    key = None if isinstance(answer, Failure) and answer.ran == "no" else job.key
+    return replace(job, state=state, answer=answer, attempts=attempts, finished_ms=now_ms, key=key)

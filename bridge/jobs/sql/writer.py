@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LARGEST: Final = 200  # operations in one transaction
 # Two transactions do not begin closer than this to each other: what comes meanwhile shares the second one. The first
 # after a quiet time is at once. Each costs half a millisecond of CPU, and its fsync.
-INTERVAL: Final = 0.003  # seconds
+INTERVAL: Final = 0.005  # seconds
 
 
 class Writer:
