@@ -5,17 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Self
-from unittest.mock import patch
+from typing import Self
 
-from activemq.embedded import EmbeddedBroker, launcher
-from activemq.embedded.configuration import render
+from activemq.embedded import EmbeddedBroker
 from bench.child import Child
-
-if TYPE_CHECKING:
-    from activemq.embedded.configuration import Configuration
-
-_OPTION = "transport.tcpNoDelay=true&amp;"
 
 
 class Stage:
@@ -27,9 +20,11 @@ class Stage:
 
     def __init__(self, *, quick: bool = False, stock: bool = False) -> None:
         self.broker = EmbeddedBroker(
-            quick=quick, java_home=os.environ.get("JAVA_HOME"), java_path=os.environ.get("PATH")
+            quick=quick,
+            tcp_no_delay=not stock,
+            java_home=os.environ.get("JAVA_HOME"),
+            java_path=os.environ.get("PATH"),
         )
-        self._stock = stock
         self._folder = TemporaryDirectory(prefix="bench-")
         self._children: list[Child] = []
 
@@ -53,8 +48,7 @@ class Stage:
 
     async def start_broker(self) -> None:
         """Start the broker, also again after its end."""
-        with patch.object(launcher, "render", _render_stock if self._stock else render):
-            await self.broker.start()
+        await self.broker.start()
 
     async def serve(self, what: str, implementation: str) -> Child:
         """Start a ``bridge`` or a ``null`` on one of the HTTP servers."""
@@ -78,9 +72,3 @@ class Stage:
         child = await Child.start(name, broker=broker, **configuration)
         self._children.append(child)
         return child
-
-
-def _render_stock(configuration: Configuration) -> str:
-    text = render(configuration)
-    assert _OPTION in text
-    return text.replace(_OPTION, "")

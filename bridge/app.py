@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
@@ -20,12 +22,13 @@ from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
 from bridge.jobs.service import JobService
-from bridge.jobs.sql import SqlStore
+from bridge.jobs.store import StoreRefusedError
 from bridge.link import Link
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
 from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
+from bridge.settings import Fault, SettingsError
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
 
@@ -45,7 +48,7 @@ class Bridge:
         """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
         self.settings = settings
         self.published = Published(settings)
-        self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
+        self.reloader = None if load is None else Reloader(_loading(load), lambda: self.settings, self.renew)
         self.wheel = Wheel()
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
         self.presence = Presence((route.queue for route in settings.routes), BEACON)
@@ -57,6 +60,7 @@ class Bridge:
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
+        self._begin_jobs: Callable[[], None] | None = None
         gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
         others = [
             *published_routes(lambda: self.published, gate),
@@ -69,9 +73,9 @@ class Bridge:
     @property
     def ready(self) -> bool:
         """Whether a call could be served now."""
-        if self._client is None or self._jobs is None:
+        if self._client is None or not self._client.connected or self.admission.draining:
             return False
-        return self._client.connected and self._jobs.ready and not self.admission.draining
+        return self._jobs is None or self._jobs.ready
 
     @property
     def client(self) -> Client:
@@ -81,26 +85,30 @@ class Bridge:
         return self._client
 
     @property
-    def jobs(self) -> JobService:
-        """The jobs, once started."""
-        if self._jobs is None:
-            raise RuntimeError("the bridge has not been started")
+    def jobs(self) -> JobService | None:
+        """The jobs, once started; None as long as no route can have any: such a bridge opens no store."""
         return self._jobs
+
+    async def settled(self) -> None:
+        """Wait until it is clear whether there is a store.
+
+        Raises :class:`StoreRefusedError` if this bridge must not use it, ever.
+        """
+        if self._jobs is not None:
+            await asyncio.shield(self._jobs.settled)
 
     async def start(self) -> None:
         """Begin to connect to the broker and to the store, and return: calls get a 503 until they are there.
 
-        Raises :class:`StoreRefusedError` for a store that cannot be used at all; see also :attr:`JobService.settled`.
+        Raises :class:`StoreRefusedError` for a store that cannot be used at all; see also :meth:`settled`.
         """
         if self._client is not None:
             return
         settings = self.settings
-        store = SqlStore(settings.store.url.get_secret_value())
-        self._client = client = make_client(settings.broker)
-        self._side = make_client(settings.broker)
-        withdrawals = Withdrawals(self._side)
+        client, side = make_client(settings.broker), make_client(settings.broker)
+        withdrawals = Withdrawals(side)
         link = Link(client, self.exchange, withdrawals)
-        self._lookout = lookout = Lookout(client, self._side, self.presence, self.exchange.new_id())
+        lookout = Lookout(client, side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
@@ -108,22 +116,37 @@ class Bridge:
             guarded=not settings.server.allow_anonymous,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        self._jobs = jobs = JobService(
-            store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
-        )
-        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout, jobs)
-        self._job_pages = JobsEndpoint(rules, jobs, self.admission)
+        call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout)
+        self._begin_jobs = partial(self._start_jobs, side, withdrawals.withdraw, call)
+        if _needs_store(settings):
+            self._begin_jobs()
+        self._client, self._side, self._lookout, self._call = client, side, lookout, call
         self.wheel.start()
         lookout.start()
         await client.start()
-        await self._side.start()
+        await side.start()
+
+    def _start_jobs(self, side: Client, withdraw: Callable[[str], None], call: CallEndpoint) -> None:
+        """Begin to open the store. Raises :class:`StoreRefusedError` for a URL that cannot be used."""
+        from bridge.jobs.sql import SqlStore  # noqa: PLC0415 - 20 MiB that a bridge without jobs does not need
+
+        store = SqlStore(self.settings.store.url.get_secret_value())
+        jobs = JobService(store, side, self.wheel, self.settings.broker.publish_timeout, withdraw)
+        self._jobs = call.jobs = jobs
+        self._job_pages = JobsEndpoint(call.rules, jobs, self.admission)
         jobs.start()
 
     def renew(self, settings: Settings) -> None:
         """Serve other routes from now on; a held call goes on under the rules that it began with.
 
-        All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`.
+        All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`. Raises :class:`SettingsError`, with
+        nothing changed, if they are the first with jobs and there can be no store for them.
         """
+        if self._begin_jobs is not None and self._jobs is None and _needs_store(settings):
+            try:
+                self._begin_jobs()
+            except StoreRefusedError as error:
+                raise SettingsError((Fault("store.url", None, str(error)),), "the running bridge") from error
         queues = [route.queue for route in settings.routes]
         if self._lookout is None:
             self.presence.renew(queues)
@@ -139,7 +162,8 @@ class Bridge:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
         if client is not None and self._side is not None and self._lookout is not None:
-            await self.jobs.stop()
+            if self._jobs is not None:
+                await self._jobs.stop()
             self._lookout.stop()
             await client.stop()
             await self._side.stop()
@@ -180,6 +204,22 @@ class Bridge:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _needs_store(settings: Settings) -> bool:
+    return any(route.may_be_job for route in settings.routes)
+
+
+def _loading(load: Callable[[], Settings]) -> Callable[[], Settings]:
+    """Return ``load`` with what new routes may need besides; it is called in a thread, where there is time for that."""
+
+    def loading() -> Settings:
+        settings = load()
+        if _needs_store(settings):
+            import_module("bridge.jobs.sql")
+        return settings
+
+    return loading
 
 
 def make_client(broker: Broker) -> Client:

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,7 @@ from bridge.jobs.store import StoreRefusedError
 from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hypercorn.config import Config as HypercornConfig
     from hypercorn.protocol.events import Event
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from bridge.settings import Server, Settings
 
 log = logging.getLogger(__name__)
+
+MakeBridge = Callable[["Settings", "Callable[[], Settings] | None"], Bridge]
 
 BACKLOG: Final = 4096  # 100, Hypercorn's default, stalls a burst of 5,000 connections for seconds [measured]
 KEEP_ALIVE: Final = 75.0  # seconds
@@ -84,11 +87,12 @@ def run(
     *,
     drain_on: asyncio.Event | None = None,
     load: Callable[[], Settings] | None = None,
+    make: MakeBridge = Bridge,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
-    is connected. ``load`` reads the settings anew, at SIGHUP. Raises :class:`BindError` and
+    is connected. ``load`` reads the settings anew, at SIGHUP. ``make`` makes the bridge. Raises :class:`BindError` and
     :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
@@ -100,7 +104,7 @@ def run(
         loop_factory = uvloop.new_event_loop
     _allow_many_connections()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(settings, implementation, on_ready, drain_on, load))
+        return runner.run(serve(settings, implementation, on_ready, drain_on, load, make))
 
 
 async def serve(
@@ -109,6 +113,7 @@ async def serve(
     on_ready: Callable[[list[str]], None],
     stop: asyncio.Event | None = None,
     load: Callable[[], Settings] | None = None,
+    make: MakeBridge = Bridge,
 ) -> int:
     """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
     sockets = listen(settings.server.bind)
@@ -116,7 +121,7 @@ async def serve(
     addresses = [f"{scheme}://{_name(sock)}" for sock in sockets]
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
-    bridge = Bridge(settings, load)
+    bridge = make(settings, load)
     await bridge.start()
     closing = asyncio.Event()
     runs = _uvicorn if implementation == "uvicorn" else _hypercorn
@@ -149,7 +154,7 @@ async def serve(
 async def _refused(bridge: Bridge) -> StoreRefusedError:
     """Wait until it turns out that this bridge must not run; for ever, usually."""
     try:
-        await asyncio.shield(bridge.jobs.settled)
+        await bridge.settled()
     except StoreRefusedError as error:
         return error
     await asyncio.Event().wait()
@@ -159,7 +164,7 @@ async def _refused(bridge: Bridge) -> StoreRefusedError:
 async def _announce(bridge: Bridge, on_ready: Callable[[], None]) -> None:
     await bridge.client.wait_connected()
     with suppress(StoreRefusedError):  # whether there is a store or not, that is known now
-        await asyncio.shield(bridge.jobs.settled)
+        await bridge.settled()
     # What is there now stays: leave it out of every later collection (docs/performance.md).
     gc.collect()
     gc.freeze()

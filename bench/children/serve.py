@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 from pydantic import SecretStr
 
@@ -103,8 +102,7 @@ def main() -> None:
     def on_ready(addresses: list[str]) -> None:
         channel.ready(View(made[0]).commands(), port=int(addresses[0].rpartition(":")[2]))
 
-    with patch.object(server, "Bridge", make):
-        server.run(settings_of(channel.configuration), on_ready)
+    server.run(settings_of(channel.configuration), on_ready, make=make)
 
 
 if __name__ == "__main__":

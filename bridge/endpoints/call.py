@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
-from bridge.asgi import respond
+from bridge.asgi import WITHOUT_CONTENT, respond
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
@@ -64,8 +64,8 @@ class CallEndpoint:
         admission: Admission,
         link: Link,
         lookout: Lookout,
-        jobs: JobService,
     ) -> None:
+        """``jobs`` is set by whoever has a store, before a route whose calls can be jobs is served."""
         self.rules = rules
         self.router = router
         self.exchange = exchange
@@ -73,7 +73,7 @@ class CallEndpoint:
         self.link = link
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
-        self.jobs = jobs
+        self.jobs: JobService | None = None
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -184,7 +184,8 @@ class Call:
         properties += translate.trace_of(head, endpoint.exchange.new_id())
         if head.content_length is not None and head.content_length > route.settings.max_body:
             raise too_large(route.settings.max_body)
-        translate.check_media_type(head, route)
+        if not _may_be_without_content(head, method):
+            translate.check_media_type(head, route)
         translate.check_idempotency_key(head, route)
         return route, properties
 
@@ -195,12 +196,14 @@ class Call:
         reading = Reading(self, settings.max_body)
         try:
             body = await reading.whole()
+            self._check_unannounced(body, head, route)
             preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
             deadline = self.started + self._time_for(preferences, settings.timeout)
             if settings.schema_ is not None:
                 seconds = deadline - endpoint.loop.time()
                 await endpoint.bodies.check(settings.schema_, self.scope["method"], body, seconds)
             if translate.is_job(head, route, preferences):
+                assert endpoint.jobs is not None  # noqa: S101 - see there
                 job = JobCall(self, endpoint.jobs, route, preferences)
                 await job.submit(properties, body)
                 return job
@@ -243,6 +246,11 @@ class Call:
             return held
         finally:
             reading.release()
+
+    def _check_unannounced(self, body: bytes, head: Head, route: ServedRoute) -> None:
+        """Check the media type of content that the head did not announce, as HTTP/2 need not."""
+        if body and route.settings.accepts and _may_be_without_content(head, self.scope["method"]):
+            translate.check_media_type(head, route)
 
     def _time_for(self, preferences: Preferences, timeout: float) -> float:
         if preferences.wait is None:
@@ -398,6 +406,11 @@ def _has_body(head: Head, scope: Scope) -> bool:
     if head.content_length is not None:
         return head.content_length > 0
     return head.chunked or scope.get("http_version") == "2"
+
+
+def _may_be_without_content(head: Head, method: str) -> bool:
+    """Say whether a request, as far as its head tells, has no content, and so no media type to refuse."""
+    return method in WITHOUT_CONTENT and not head.chunked and not head.content_length
 
 
 def _not_sent(error: BaseException) -> BaseException:

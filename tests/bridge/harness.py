@@ -85,7 +85,7 @@ class Running:
         return {
             "exchange": len(bridge.exchange),
             "wheel": len(bridge.wheel),
-            "holders": len(bridge.jobs.holders),
+            "holders": len(bridge.jobs.holders) if bridge.jobs else 0,
             "held": bridge.admission.held,
             "memory": bridge.admission.memory,
             "unanswered": sum(queue.unanswered for queue in bridge.presence.queues.values()),
@@ -124,8 +124,8 @@ async def running(
     stop = asyncio.Event()
     ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     ports: list[int] = []
-    with patch("bridge.server.Bridge", Seen), patch("bridge.server.listen", _listen_and_tell(ports)):
-        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop, load))
+    with patch("bridge.server.listen", _listen_and_tell(ports)):
+        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop, load, Seen))
         await until(lambda: ports or served.done(), "listening")
     try:
         if connected:

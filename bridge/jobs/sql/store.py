@@ -13,7 +13,6 @@ from bridge.jobs.sql.database import reason_of
 from bridge.jobs.sql.migrate import prepare
 from bridge.jobs.sql.operations import Create, Sent, Settle
 from bridge.jobs.sql.rows import UNSENT, WHOLE_JOB, job_of, unsent_of
-from bridge.jobs.sql.server import ServerDatabase
 from bridge.jobs.sql.sqlite import SqliteDatabase
 from bridge.jobs.sql.tables import bridges, greetings, jobs
 from bridge.jobs.sql.writer import Writer
@@ -221,4 +220,6 @@ def _database(url: str, timeout: float) -> Database:
         raise StoreRefusedError("store.url is not a URL of a database") from None
     if parsed.get_backend_name() == "sqlite":
         return SqliteDatabase(parsed, timeout)
+    from bridge.jobs.sql.server import ServerDatabase  # noqa: PLC0415 - with an ORM, 7 MiB that SQLite does not need
+
     return ServerDatabase(parsed, timeout)
