@@ -19,7 +19,7 @@ from bridge.jobs.store import StoreRefusedError
 from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from hypercorn.config import Config as HypercornConfig
     from hypercorn.protocol.events import Event
@@ -37,7 +37,6 @@ BACKLOG: Final = 4096  # 100, Hypercorn's default, stalls a burst of 5,000 conne
 KEEP_ALIVE: Final = 75.0  # seconds
 CLOSING: Final = 5.0  # seconds for connections to end once nothing is held
 MAX_HEAD: Final = 64 * 1024  # bytes
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BindError(Exception):
@@ -226,6 +225,8 @@ def _reload_at_sighup(reloader: Reloader | None) -> Iterator[None]:
 async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
     import uvicorn  # noqa: PLC0415 - part of an extra
 
+    from bridge.uvicorn_protocol import BridgeProtocol  # noqa: PLC0415 - as above
+
     class OwnSignals(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -233,7 +234,7 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket],
 
     config = uvicorn.Config(
         bridge,
-        http=_head_bounded(),
+        http=BridgeProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -253,27 +254,6 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket],
         await runner.serve(sockets=sockets)
     finally:
         stopper.cancel()
-
-
-def _head_bounded() -> type[asyncio.Protocol]:
-    """Return Uvicorn's protocol on httptools with a bound on a request's head: only that on h11 has one of its own."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - see _uvicorn
-
-    class HeadBounded(HttpToolsProtocol):
-        unfinished = 0  # bytes of a head that has not ended; those of its first segment count as one
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            scope: Mapping[str, object] | None = self.scope
-            if scope is None or "method" in scope:  # set when a head is complete
-                self.unfinished = 0
-            elif self.unfinished < MAX_HEAD:
-                self.unfinished += len(data) if self.unfinished else 1
-            elif not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
-
-    return HeadBounded
 
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:

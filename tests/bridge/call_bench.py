@@ -81,7 +81,7 @@ class Bench:
         self.route.queue.put(1)
         self.lookout = FakeLookout()
         router = Router([self.route, quick, tells, self.waits])
-        self.app = CallEndpoint(rules, router, self.exchange, self.admission, self.link, self.lookout, None)
+        self.app = CallEndpoint(rules, router, self.exchange, self.admission, self.link, self.lookout)
 
     def is_clean(self):
         state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]

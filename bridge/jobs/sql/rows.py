@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
@@ -31,7 +32,7 @@ def row_of(new: NewJob) -> dict[str, Any]:
         "fingerprint": job.key.fingerprint if job.key else None,
         "state": job.state.value,
         "path": job.path,
-        "rules": json.dumps([job.rules.max_reply, job.rules.returns]),
+        "rules": _rules_text(job.rules),
         "created_ms": job.created_ms,
         "deadline_ms": job.deadline_ms,
         "retention_ms": job.retention_ms,
@@ -46,19 +47,30 @@ def row_of(new: NewJob) -> dict[str, Any]:
     }
 
 
+# A route's are the same for all its jobs.
+@lru_cache(maxsize=256)
+def _rules_text(rules: Rules) -> str:
+    return json.dumps([rules.max_reply, rules.returns])
+
+
+@lru_cache(maxsize=256)
+def _rules_of(text: str) -> Rules:
+    max_reply, returns = json.loads(text)
+    return Rules(max_reply, tuple((name, header) for name, header in returns))
+
+
 def job_of(row: Row[*tuple[Any, ...]]) -> Job:
     """Return the job of a row; its answer only if the row was read with ``body``."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
     key = None
     if values["key_sha256"] is not None:
         key = Key(values["key_sha256"], values["fingerprint"] or "")
-    max_reply, returns = json.loads(values["rules"])
     return Job(
         id=values["id"],
         caller=values["caller"],
         route=values["route"],
         path=values["path"],
-        rules=Rules(max_reply, tuple((name, header) for name, header in returns)),
+        rules=_rules_of(values["rules"]),
         created_ms=values["created_ms"],
         deadline_ms=values["deadline_ms"],
         retention_ms=values["retention_ms"],

@@ -80,7 +80,7 @@ class SqlStore:
 
     def sent(self, job_id: str, now_ms: int) -> asyncio.Future[None]:
         """See the interface."""
-        return self._writer.submit(Sent(job_id, now_ms))
+        return self._writer.submit_mark(Sent(job_id, now_ms))
 
     def settle(self, job_id: str, judge: Judge, now_ms: int) -> asyncio.Future[tuple[Job | None, bool]]:
         """See the interface."""
