@@ -14,14 +14,22 @@ from typing import TYPE_CHECKING
 from bench import generator, machine
 from bench.bars import judge
 from bench.options import FULL, QUICK
-from bench.parts import calls, death, keyed, memory, start, stock
+from bench.parts import calls, death, features, keyed, memory, start, stock
 from bench.results import Results
 from bench.tables import report
 
 if TYPE_CHECKING:
     from bench.options import Options
 
-PARTS = {"calls": calls, "memory": memory, "stock": stock, "keyed": keyed, "death": death, "start": start}
+PARTS = {
+    "calls": calls,
+    "memory": memory,
+    "stock": stock,
+    "features": features,
+    "keyed": keyed,
+    "death": death,
+    "start": start,
+}
 
 
 def _arguments() -> argparse.Namespace:

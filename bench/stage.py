@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from activemq.embedded import EmbeddedBroker
+from activemq.embedded.configuration import Login, Role
 from bench.child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIMITED = Login("limited", secrets.token_urlsafe(24), frozenset({Role.WORKER}))
 
 
 class Stage:
@@ -22,6 +29,7 @@ class Stage:
         self.broker = EmbeddedBroker(
             quick=quick,
             tcp_no_delay=not stock,
+            other_logins=[LIMITED],
             java_home=os.environ.get("JAVA_HOME"),
             java_path=os.environ.get("PATH"),
         )
@@ -50,10 +58,15 @@ class Stage:
         """Start the broker, also again after its end."""
         await self.broker.start()
 
-    async def serve(self, what: str, implementation: str) -> Child:
-        """Start a ``bridge`` or a ``null`` on one of the HTTP servers."""
+    async def serve(self, what: str, implementation: str, *, routes: str = "usual", limited: bool = False) -> Child:
+        """Start a ``bridge`` or a ``null`` on one of the HTTP servers.
+
+        ``routes``: which of the sets in ``children/serve.py``; ``limited``: with a worker's login, which may not see
+        who listens.
+        """
         store = f"{self._folder.name}/{len(self._children)}.db"
-        return await self._child("serve", what=what, implementation=implementation, store=store)
+        login = {"login": LIMITED.name, "passcode": LIMITED.passcode} if limited else {}
+        return await self._child("serve", login, what=what, implementation=implementation, store=store, routes=routes)
 
     async def work(self) -> Child:
         """Start a worker process."""
@@ -67,8 +80,8 @@ class Stage:
         """Start a process of callers that wait."""
         return await self._child("hold")
 
-    async def _child(self, name: str, **configuration: object) -> Child:
+    async def _child(self, name: str, login: Mapping[str, str] | None = None, **configuration: object) -> Child:
         broker = {"port": self.broker.stomp_port, "login": self.broker.login, "passcode": self.broker.passcode}
-        child = await Child.start(name, broker=broker, **configuration)
+        child = await Child.start(name, broker={**broker, **(login or {})}, **configuration)
         self._children.append(child)
         return child

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 HOLD = 300.0  # seconds; longer than any part that holds calls
 POLL = 0.002  # seconds
+OFF: dict[str, Any] = {"started": "never", "async_": "never", "idempotency": "off", "stream": False}
+FEATURES: dict[str, dict[str, Any]] = {
+    "off": {},
+    "started": {"started": "ask"},
+    "jobs": {"async_": "allowed", "idempotency": "optional"},
+    "stream": {"stream": True},
+    "all": {"started": "ask", "async_": "allowed", "idempotency": "optional", "stream": True},
+}
 
 
 async def null(receive: Receive, send: Send) -> None:
@@ -82,10 +90,19 @@ def settings_of(configuration: dict[str, Any]) -> Settings:
             passcode=SecretStr(broker["passcode"]),
         ),
         store=Store(url=SecretStr(f"sqlite:///{configuration['store']}")),
-        routes=(
-            Route(name="echo", path="/echo", queue="bench.echo"),
-            Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000),
-        ),
+        routes=routes_of(configuration["routes"]),
+    )
+
+
+def routes_of(name: str) -> tuple[Route, ...]:
+    """Return a set of routes: the usual ones, one without any feature, or one for each feature."""
+    if name == "usual":
+        hold = Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000)
+        return (Route(name="echo", path="/echo", queue="bench.echo"), hold)
+    wanted = FEATURES if name == "features" else {"off": {}}
+    return tuple(
+        Route(name=route, path=f"/with/{route}", queue="bench.echo", **{**OFF, **options})
+        for route, options in wanted.items()
     )
 
 
