@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from activemq import Client, Frame
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
+    from bridge.settings import Route
     from bridge.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,15 @@ _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
 _IN_PARTS: Final = (("reply_kinds", "started progress chunk"),)
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
+
+
+def attempts_told(route: Route) -> list[tuple[str, str]]:
+    """Return the properties that say how often a message may be tried.
+
+    What is as it is without them is left out (docs/messages.md): each property costs the broker 3 µs, a worker 1.3.
+    """
+    told = [("max_attempts", str(route.max_attempts))]
+    return told if route.redeliver else [*told, ("redeliver", "false")]
 
 
 class Link:
@@ -54,9 +64,7 @@ class Link:
             route=settings.name,
             persistent=settings.persistent,
             properties=[
-                ("attempt", "1"),
-                ("max_attempts", str(settings.max_attempts)),
-                ("redeliver", "true" if settings.redeliver else "false"),
+                *attempts_told(settings),
                 ("max_reply", str(settings.max_reply)),
                 *(() if settings.stream else _STARTED[settings.started]),
             ],

@@ -12,6 +12,7 @@ from bridge.exchange import End
 from bridge.jobs.model import Job, Request, Rules, key_of
 from bridge.jobs.service import not_confirmed
 from bridge.jobs.store import StoreUnavailableError
+from bridge.link import attempts_told
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
@@ -72,12 +73,7 @@ class JobCall:
 
     def _own_properties(self, job: Job, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
         settings = self._route.settings
-        own = [
-            ("attempt", "1"),
-            ("max_attempts", str(settings.max_attempts)),
-            ("redeliver", "true" if settings.redeliver else "false"),
-            ("max_reply", str(settings.max_reply)),
-        ]
+        own = [*attempts_told(settings), ("max_reply", str(settings.max_reply))]
         if job.caller:
             own.append(("caller", job.caller))
         if raw_key is not None:

@@ -61,7 +61,6 @@ async def test_the_message_is_persistent_and_has_the_jobs_time_and_the_durable_r
         "persistent": "true",
         "type": "quick",
         "priority": "7",
-        "attempt": "1",
         "max_attempts": "3",
         "redeliver": "false",
         "http_method": "POST",
