@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
+from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
+from bridge.cors import with_cors
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.job_answers import PREFIX as JOBS
@@ -61,7 +63,8 @@ class Bridge:
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
         self._begin_jobs: Callable[[], None] | None = None
-        gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
+        self.access = Access(settings)
+        gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
@@ -69,6 +72,8 @@ class Bridge:
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
         )
+
+        self._http = with_cors(self._serve, settings)
 
     @property
     def ready(self) -> bool:
@@ -113,10 +118,9 @@ class Bridge:
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
-            guarded=not settings.server.allow_anonymous,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout)
+        call = CallEndpoint(rules, self.access, self.router, self.exchange, self.admission, link, lookout)
         self._begin_jobs = partial(self._start_jobs, side, withdrawals.withdraw, call)
         if _needs_store(settings):
             self._begin_jobs()
@@ -133,11 +137,11 @@ class Bridge:
         store = SqlStore(self.settings.store.url.get_secret_value())
         jobs = JobService(store, side, self.wheel, self.settings.broker.publish_timeout, withdraw)
         self._jobs = call.jobs = jobs
-        self._job_pages = JobsEndpoint(call.rules, jobs, self.admission)
+        self._job_pages = JobsEndpoint(call.rules, self.access, jobs, self.admission)
         jobs.start()
 
     def renew(self, settings: Settings) -> None:
-        """Serve other routes from now on; a held call goes on under the rules that it began with.
+        """Serve other routes and callers from now on; a held call goes on under the rules that it began with.
 
         All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`. Raises :class:`SettingsError`, with
         nothing changed, if they are the first with jobs and there can be no store for them.
@@ -153,6 +157,7 @@ class Bridge:
         else:
             self._lookout.renew(queues)
         self.settings = settings
+        self.access.renew(settings)
         self.router = self.router.renewed(settings.routes, self.presence.queues)
         self.published = Published(settings)
         if self._call is not None:
@@ -183,16 +188,19 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            path = scope["path"]
-            if self._call is None or path.startswith(PREFIXES) or path in PATHS:
-                pages = self._job_pages if path.startswith(JOBS) else None
-                await (pages or self._pages)(scope, receive, send)
-            else:
-                await self._call(scope, receive, send)
+            await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
             await send({"type": "websocket.close"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._call is None or path.startswith(PREFIXES) or path in PATHS:
+            pages = self._job_pages if path.startswith(JOBS) else None
+            await (pages or self._pages)(scope, receive, send)
+        else:
+            await self._call(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
+from bridge.access import ANYBODY
 from bridge.asgi import WITHOUT_CONTENT, respond
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
@@ -25,6 +26,7 @@ from bridge.problems import CONTENT_TYPE, Problem, retry_later
 from bridge.schema import BodyChecks
 
 if TYPE_CHECKING:
+    from bridge.access import Access, Principal
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
@@ -44,12 +46,11 @@ DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for all calls; times in seconds. ``guarded``: only this machine may call (docs/http.md)."""
+    """What holds for all calls; times in seconds."""
 
     body_timeout: float
     publish_timeout: float
     public_url: str
-    guarded: bool
     retention_ms: int = 24 * 3_600 * 1_000
 
 
@@ -59,6 +60,7 @@ class CallEndpoint:
     def __init__(
         self,
         rules: Rules,
+        access: Access,
         router: Router,
         exchange: Exchange[Frame],
         admission: Admission,
@@ -67,6 +69,7 @@ class CallEndpoint:
     ) -> None:
         """``jobs`` is set by whoever has a store, before a route whose calls can be jobs is served."""
         self.rules = rules
+        self.access = access
         self.router = router
         self.exchange = exchange
         self.admission = admission
@@ -101,6 +104,7 @@ class Call:
         "endpoint",
         "first_worker",
         "head",
+        "principal",
         "receive",
         "scope",
         "send",
@@ -119,6 +123,7 @@ class Call:
         self.started = endpoint.loop.time()
         self.correlation_id = endpoint.exchange.new_id()
         self.head: Head | None = None
+        self.principal: Principal = ANYBODY
         self.wait: int | None = None  # seconds, as preferred by the caller
         self.unread = False  # part of the body may still be on its way
         self.answering = False
@@ -128,9 +133,9 @@ class Call:
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
-        route, properties = self._examine()
+        route, properties = await self._examine()
         admission = self.endpoint.admission
-        admission.enter(route)
+        admission.enter(route, self.principal, self.started)
         try:
             held = await self._publish(route, properties)
             if isinstance(held, JobCall):
@@ -156,11 +161,11 @@ class Call:
             else:
                 await self.stream.finish(self, outcome)
         finally:
-            admission.leave(route)
+            admission.leave(route, self.principal)
 
     # -- before the message
 
-    def _examine(self) -> tuple[ServedRoute, list[tuple[str, str]]]:
+    async def _examine(self) -> tuple[ServedRoute, list[tuple[str, str]]]:
         """Make all the checks that need no body, in the order of the contract; return route and properties."""
         scope, endpoint = self.scope, self.endpoint
         method, raw_path = scope["method"], scope["raw_path"]
@@ -175,13 +180,15 @@ class Call:
             raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
         self.head = head
         self.unread = _has_body(head, scope)
+        self.principal = principal = await endpoint.access.identify(head, scope)
         if route is None or problem is not None:
             raise problem or Problem("no-route", "no route has this path")
-        if endpoint.rules.guarded:
-            translate.check_open_bridge(head)
+        endpoint.access.permit(principal, head, route.settings.name)
         target = translate.target_of(raw_path, scope["query_string"])
         properties = translate.properties_of(head, target, method, parameters)
         properties += translate.trace_of(head, endpoint.exchange.new_id())
+        if principal.name:
+            properties.append(("caller", principal.name))
         if head.content_length is not None and head.content_length > route.settings.max_body:
             raise too_large(route.settings.max_body)
         if not _may_be_without_content(head, method):
