@@ -90,7 +90,7 @@ def _calls(calls: Calls) -> Iterator[Bar]:
 
 
 def _memory(memory: Memory) -> Iterator[Bar]:
-    name = memory.server.title()
+    name = memory.name.capitalize()
     what = f"memory per held call at {memory.held:,} held, {name}"
     yield _at_most(what, KIB_EACH[memory.server], memory.each_of_all, "KiB", 1)
     if memory.server == "uvicorn":

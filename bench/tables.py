@@ -89,7 +89,7 @@ def _memory(memory: Sequence[Memory]) -> str:
     for m in memory:
         weights = (f"{kib / MIB:.0f}" for kib in (m.base, m.half, m.all, m.after, m.again))
         times = (f"{m.accepted_in:.1f}", f"{m.aborts_seen_in:.2f}")
-        rows.append((m.server, f"{m.held:,}", *weights, f"{m.each_of_all:.1f}", *times, _tasks(m)))
+        rows.append((m.name, f"{m.held:,}", *weights, f"{m.each_of_all:.1f}", *times, _tasks(m)))
     return table(head, rows)
 
 

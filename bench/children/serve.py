@@ -95,10 +95,11 @@ def settings_of(configuration: dict[str, Any]) -> Settings:
 
 
 def routes_of(name: str) -> tuple[Route, ...]:
-    """Return a set of routes: the usual ones, one without any feature, or one for each feature."""
-    if name == "usual":
-        hold = Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000)
-        return (Route(name="echo", path="/echo", queue="bench.echo"), hold)
+    """Return a set of routes: the usual ones, the same without jobs, one without any feature, or one for each."""
+    if name in ("usual", "held"):
+        options: dict[str, Any] = {} if name == "usual" else {"async_": "never", "idempotency": "off"}
+        hold = Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000, **options)
+        return (Route(name="echo", path="/echo", queue="bench.echo", **options), hold)
     wanted = FEATURES if name == "features" else {"off": {}}
     return tuple(
         Route(name=route, path=f"/with/{route}", queue="bench.echo", **{**OFF, **options})
