@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
@@ -15,14 +16,20 @@ from bridge.admission import Admission
 from bridge.cors import with_cors
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
+from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
 from bridge.endpoints.jobs import JobsEndpoint
+from bridge.endpoints.metrics import metrics_route, route_now
 from bridge.endpoints.operations import operation_routes
 from bridge.endpoints.pages import PREFIXES as PAGES
 from bridge.endpoints.pages import make_pages
 from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
+from bridge.figures.book import Book
+from bridge.figures.exposition import Exposition
+from bridge.figures.history import History
+from bridge.figures.snapshot import Snapshot
 from bridge.jobs.service import JobService
 from bridge.jobs.store import StoreRefusedError
 from bridge.link import Link
@@ -64,10 +71,14 @@ class Bridge:
         self._job_pages: JobsEndpoint | None = None
         self._begin_jobs: Callable[[], None] | None = None
         self.access = Access(settings)
+        self.book = Book()
+        self.history = History(lambda: self.router.routes)
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
+            metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
@@ -120,12 +131,13 @@ class Bridge:
             public_url=settings.server.public_url,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        call = CallEndpoint(rules, self.access, self.router, self.exchange, self.admission, link, lookout)
+        call = CallEndpoint(rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout)
         self._begin_jobs = partial(self._start_jobs, side, withdrawals.withdraw, call)
         if _needs_store(settings):
             self._begin_jobs()
         self._client, self._side, self._lookout, self._call = client, side, lookout, call
         self.wheel.start()
+        self.history.start()
         lookout.start()
         await client.start()
         await side.start()
@@ -170,6 +182,7 @@ class Bridge:
             if self._jobs is not None:
                 await self._jobs.stop()
             self._lookout.stop()
+            self.history.stop()
             await client.stop()
             await self._side.stop()
             if self._call is not None:
@@ -183,6 +196,24 @@ class Bridge:
             told=self.presence.known,
             admission=self.admission,
             router=self.router,
+        )
+
+    def _look(self) -> Snapshot:
+        client, jobs = self._client, self._jobs
+        now = 0.0 if client is None else asyncio.get_running_loop().time()
+        return Snapshot(
+            ready=self.ready,
+            draining=self.admission.draining,
+            connected=client is not None and client.connected,
+            connections=0 if client is None else client.generation,
+            store_up=jobs is not None and jobs.ready,
+            held=self.admission.held,
+            body_memory=self.admission.memory,
+            stray_replies=self.exchange.counts.stray_replies,
+            routes=[route_now(route, now) for route in self.router.routes],
+            unrouted=self.book.unrouted,
+            queues=list(self.presence.queues.values()),
+            callers=self.access.held(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

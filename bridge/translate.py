@@ -344,6 +344,14 @@ def trace_of(head: Head, new_id: str) -> list[tuple[str, str]]:
     return properties
 
 
+def sampled_trace(head: Head) -> str | None:
+    """Return the id of the trace that the caller samples (W3C Trace Context, 3.2.2.5); None if it does not."""
+    came = head.traceparent
+    if came is None or not _TRACEPARENT.fullmatch(came) or not int(came[53:55], 16) & 1:
+        return None
+    return came[3:35].decode("ascii")
+
+
 def as_text(message: str, head: Head, body: bytes) -> bool:
     """Say whether the body goes as a TextMessage; ``message`` is the route's setting auto, text or bytes."""
     if message == "bytes":

@@ -64,6 +64,10 @@ class Access:
         """Return the caller of this name in the settings; raises KeyError."""
         return self._callers[name]
 
+    def held(self) -> list[tuple[str, int]]:
+        """Return the name and the number of held calls of each caller of the settings."""
+        return [(name, principal.held) for name, principal in self._callers.items()]
+
     async def identify(self, head: Head, scope: Scope) -> Principal:
         """Say who calls. Raises :class:`Problem` ``unauthenticated`` or ``keys-unavailable``."""
         if self._open:

@@ -22,6 +22,8 @@ from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_fu
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
+from bridge.figures import CALLER_GONE
+from bridge.figures.ledger import Ended
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 from bridge.schema import BodyChecks
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
     from bridge.exchange import Exchange, Held, Refused
+    from bridge.figures.book import Book
     from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.lookout import Lookout
@@ -61,6 +64,7 @@ class CallEndpoint:
         self,
         rules: Rules,
         access: Access,
+        book: Book,
         router: Router,
         exchange: Exchange[Frame],
         admission: Admission,
@@ -77,6 +81,7 @@ class CallEndpoint:
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
         self.jobs: JobService | None = None
+        self.book = book
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,12 +92,33 @@ class CallEndpoint:
         except Problem as problem:
             await call.refuse(problem)
         except CallerGoneError:
-            return
+            pass  # its outcome until it has another
         except Exception:
             log.exception("call %s: a defect of the bridge", call.correlation_id)
+            call.outcome = "internal"
             if call.answering:
                 raise  # half an answer cannot be taken back: the server closes the connection
             await call.refuse(Problem("internal", "the bridge has a defect; its log has the trace"))
+        finally:
+            self._note(call)
+
+    def _note(self, call: Call) -> None:
+        route, told = call.route, call.told
+        ended = Ended(
+            call.correlation_id,
+            "" if route is None else route.settings.name,
+            call.principal.name,
+            call.started,
+            None if call.sent is None else call.sent - call.started,
+            self.loop.time() - call.started,
+            call.outcome,
+            call.detail,
+            None if told is None else told.queue_ms,
+            None if told is None else told.work_ms,
+            call.attempt,
+        )
+        trace_id = None if call.head is None else translate.sampled_trace(call.head)
+        self.book.note(None if route is None else route.counts.figures, ended, trace_id)
 
 
 class Call:
@@ -100,16 +126,22 @@ class Call:
 
     __slots__ = (
         "answering",
+        "attempt",
         "correlation_id",
+        "detail",
         "endpoint",
         "first_worker",
         "head",
+        "outcome",
         "principal",
         "receive",
+        "route",
         "scope",
         "send",
+        "sent",
         "started",
         "stream",
+        "told",
         "unread",
         "wait",
         "watcher",
@@ -124,6 +156,12 @@ class Call:
         self.correlation_id = endpoint.exchange.new_id()
         self.head: Head | None = None
         self.principal: Principal = ANYBODY
+        self.route: ServedRoute | None = None
+        self.outcome = CALLER_GONE  # as it is counted: see RouteFigures
+        self.detail = ""
+        self.sent: float | None = None  # when its message was, by the loop's clock
+        self.told: Answer | None = None  # what the worker told of its answer
+        self.attempt = 0
         self.wait: int | None = None  # seconds, as preferred by the caller
         self.unread = False  # part of the body may still be on its way
         self.answering = False
@@ -173,6 +211,7 @@ class Call:
         route: ServedRoute | None = None
         try:
             route, parameters = endpoint.router.match(method, raw_path)
+            self.route = route
         except Problem as no_route:
             problem = no_route  # but framing comes first
         head = translate.read_head(scope["headers"], route.passes if route else {})
@@ -232,6 +271,7 @@ class Call:
                 held.on_notice = self.stream.on_notice
                 # At once: what its reader has not taken yet is no reason for the worker to go on.
                 held.outcome.add_done_callback(lambda outcome: self._withdraw(held, outcome))
+            self.sent = now
             queue.unanswered += 1
             route.counts.since[self.correlation_id] = self.started
             try:
@@ -293,6 +333,7 @@ class Call:
             self.endpoint.link.withdraw(held)
 
     def _close(self, held: Held[Frame], route: ServedRoute) -> None:
+        self.attempt = held.attempt
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
         route.queue.unanswered -= 1
@@ -323,6 +364,7 @@ class Call:
 
     async def respond(self, answer: Answer) -> None:
         """Send a response, with the headers that all responses have."""
+        self.is_answered(answer)
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
         took = self.endpoint.loop.time() - self.started
@@ -337,6 +379,16 @@ class Call:
             await respond(self.send, answer.status, headers, answer.body)
         finally:
             admission.release(size)
+
+    def is_answered(self, answer: Answer) -> None:
+        """Take note of the answer that a worker gave."""
+        if self.route is not None:
+            self.outcome = self.route.counts.figures.told(answer)
+        self.told = answer
+
+    def is_refused(self, problem: Problem) -> None:
+        """Take note of the problem that it ends with."""
+        self.outcome, self.detail = problem.name, problem.detail
 
     @staticmethod
     def _applied(wait: int) -> tuple[bytes, bytes]:
@@ -368,6 +420,7 @@ class Call:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
+        self.is_refused(problem)
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True

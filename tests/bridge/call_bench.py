@@ -11,6 +11,7 @@ from bridge.access import Access
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.exchange import Exchange
+from bridge.figures.book import Book
 from bridge.routing import Router, ServedRoute
 from bridge.settings import Route, Settings
 from bridge.wheel import Wheel
@@ -83,7 +84,9 @@ class Bench:
         self.lookout = FakeLookout()
         self.access = Access(settings or Settings())
         router = Router([self.route, quick, tells, self.waits])
-        self.app = CallEndpoint(rules, self.access, router, self.exchange, self.admission, self.link, self.lookout)
+        self.app = CallEndpoint(
+            rules, self.access, Book(), router, self.exchange, self.admission, self.link, self.lookout
+        )
 
     def is_clean(self):
         state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]
