@@ -34,7 +34,7 @@ PARTS = {
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure the bridge on this machine.")
-    parser.add_argument("--quick", action="store_true", help="a minute and a half instead of ten")
+    parser.add_argument("--quick", action="store_true", help="about three minutes instead of a quarter of an hour")
     parser.add_argument("--only", metavar="PART", choices=PARTS, action="append", help=f"one of: {', '.join(PARTS)}")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every single figure there")
     parser.add_argument("--own-load", action="store_true", help="do not use wrk even if it is there")

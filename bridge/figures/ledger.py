@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.figures.route import CALLER_GONE
@@ -27,6 +28,9 @@ class Ended(NamedTuple):
     correlation_id: str
     route: str
     caller: str
+    method: str
+    path: bytes  # as it came, without its query, perhaps cut
+    status: int  # of the response; 0: none was begun
     at: float
     sent: float | None
     took: float
@@ -36,34 +40,27 @@ class Ended(NamedTuple):
     work_ms: float | None
     attempt: int
 
-    @property
-    def is_problem(self) -> bool:
-        """Whether the bridge's own answer was a problem."""
-        return self.outcome not in _ANSWERS
-
 
 class Ledger:
-    """Keeps the last :data:`CALLS` calls and, of these and older ones, the last :data:`PROBLEMS` problems."""
+    """Keeps the last :data:`CALLS` calls and, of these and older ones, the last :data:`PROBLEMS` problems.
+
+    Written with each call and read by people: a place in a ring, and a search when somebody asks.
+    """
 
     def __init__(self) -> None:
-        self._calls: dict[str, Ended] = {}
+        self._calls: deque[Ended] = deque(maxlen=CALLS)
         self._problems: deque[Ended] = deque(maxlen=PROBLEMS)
 
     def note(self, ended: Ended) -> None:
         """Keep a call; the oldest one goes."""
-        calls = self._calls
-        calls[ended.correlation_id] = ended
-        if len(calls) > CALLS:
-            del calls[next(iter(calls))]
-        if ended.is_problem:
+        self._calls.append(ended)
+        if ended.outcome not in _ANSWERS:
             self._problems.append(ended)
 
     def find(self, correlation_id: str) -> Ended | None:
         """Return a call by its id; None if it is not among those that are kept."""
-        known = self._calls.get(correlation_id)
-        if known is not None:
-            return known
-        return next((ended for ended in self._problems if ended.correlation_id == correlation_id), None)
+        kept = chain(reversed(self._calls), self._problems)
+        return next((ended for ended in kept if ended.correlation_id == correlation_id), None)
 
     def problems(self) -> Iterator[Ended]:
         """Return the last problems, the newest first."""
