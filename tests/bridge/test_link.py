@@ -175,7 +175,6 @@ async def test_a_request_message_is_for_the_routes_queue_and_in_the_brokers_time
         "reply-to": "/temp-queue/replies",
         "type": "r",
         "persistent": "true",
-        "attempt": "1",
         "max_attempts": "5",
         "redeliver": "false",
         "max_reply": "9",
