@@ -18,6 +18,7 @@ from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
+from bridge.endpoints.job_list import job_list_routes
 from bridge.endpoints.jobs import JobsEndpoint
 from bridge.endpoints.metrics import metrics_route, route_now
 from bridge.endpoints.operations import operation_routes
@@ -77,6 +78,7 @@ class Bridge:
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            *job_list_routes(lambda: self._jobs, gate),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]

@@ -29,17 +29,18 @@ def document_of(job: Job, public_url: str) -> bytes:
         "id": job.id,
         "route": job.route,
         "state": job.state.value,
-        "created": _time(job.created_ms),
-        "started": _time(job.started_ms),
-        "finished": _time(job.finished_ms),
+        "created": time_of(job.created_ms),
+        "started": time_of(job.started_ms),
+        "finished": time_of(job.finished_ms),
         "attempts": job.attempts,
-        "progress": None,
-        "links": {"self": at, "result": f"{at}/result"},
+        "progress": None if job.progress is None else json.loads(job.progress),
+        "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events"},
     }
     return json.dumps(document).encode()
 
 
-def _time(epoch_ms: int | None) -> str | None:
+def time_of(epoch_ms: int | None) -> str | None:
+    """Return a time as RFC 3339 has it, in UTC."""
     if epoch_ms is None:
         return None
     return datetime.fromtimestamp(epoch_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

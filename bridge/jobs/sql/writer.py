@@ -10,7 +10,8 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bridge.jobs.sql.operations import Batch, Operation, Sent, Settle
+from bridge.jobs.sql.changes import Batch
+from bridge.jobs.sql.operations import Operation, Sent, Settle
 from bridge.jobs.store import StoreUnavailableError
 
 if TYPE_CHECKING:
