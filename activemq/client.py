@@ -34,10 +34,12 @@ from activemq.servers import Backoff, Server
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activemq.connection import Channel
     from activemq.frames import Frame
 
     OnMessage = Callable[[Frame], None]
     OnReceipt = Callable[[str, Exception | None], None]
+    OnAnswer = Callable[[ServerError | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Subscription:
     headers: Callable[[Profile], Mapping[str, str]]
     on_message: OnMessage = field(repr=False)
     error: ServerError | None = None
+    on_answer: OnAnswer | None = field(default=None, repr=False)
     sent: int = field(default=0, repr=False)  # the generation of the connection that it was last asked for on
 
 
@@ -88,7 +91,7 @@ class Client:
         self._limits = limits or Limits()
         self._connect_timeout = connect_timeout
         self._backoff = backoff or Backoff()
-        self._connection: Connection | None = None  # set while frames may be sent
+        self._connection: Channel | None = None  # set while frames may be sent
         self._profile: Profile | None = None
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()  # of the present connection
@@ -151,15 +154,22 @@ class Client:
     # -- receiving
 
     def subscribe(
-        self, headers: Callable[[Profile], Mapping[str, str]], on_message: OnMessage, *, name: str | None = None
+        self,
+        headers: Callable[[Profile], Mapping[str, str]],
+        on_message: OnMessage,
+        *,
+        name: str | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> Subscription:
         """Subscribe now and on every later connection.
 
         ``headers`` makes the SUBSCRIBE headers from the broker's profile, e.g. ``lambda p: p.consume("orders")``;
         ``name`` begins its id, for those who look at the broker.
-        If the broker refuses, it is logged and ``Subscription.error`` says why.
+        If the broker refuses, it is logged and ``Subscription.error`` says why. ``on_answer`` is called with None, or
+        with that, each time that the broker answers.
         """
-        subscription = Subscription(f"{name or 's'}-{self._token}-{next(self._ids)}", headers, on_message)
+        subscription_id = f"{name or 's'}-{self._token}-{next(self._ids)}"
+        subscription = Subscription(subscription_id, headers, on_message, on_answer=on_answer)
         self._begin(subscription)
         return subscription
 
@@ -314,7 +324,7 @@ class Client:
             self._failed(server, error)
             return False
         try:
-            self._profile = profile_for(self._kind, connection.stomp.server)
+            self._profile = profile_for(self._kind, connection.server)
             self._connection = connection
             self.generation += 1
             await self._measure_clock()
@@ -334,12 +344,12 @@ class Client:
         self.last_error = None
         self._complaints.clear()
         self._connected.set()
-        log.info("connected to %s (%s)", server, connection.stomp.server)
+        log.info("connected to %s (%s)", server, connection.server)
         for on_connected, _ in self._listeners:
             _call(on_connected)
         return True
 
-    async def _open(self, server: Server) -> Connection:
+    async def _open(self, server: Server) -> Channel:
         stomp = Stomp(self._credentials, self._heartbeat, self._limits)
         return await Connection.open(
             server.host,
@@ -407,7 +417,7 @@ class Client:
         finally:
             self.unsubscribe(subscription)
 
-    async def _subscribe_all(self, connection: Connection) -> None:
+    async def _subscribe_all(self, connection: Channel) -> None:
         self._renewed = self.generation  # from here on subscribe() asks for itself
         waiting = set(self._subscriptions.values())
         done = asyncio.Event()
@@ -435,7 +445,7 @@ class Client:
 
     def _send_subscribe(
         self,
-        connection: Connection,
+        connection: Channel,
         subscription: Subscription,
         answered: Callable[[Subscription, Exception | None], None],
     ) -> None:
@@ -450,8 +460,10 @@ class Client:
         if subscription.error is not None:
             destination = subscription.headers(self.profile).get("destination")
             log.error("the broker refused the subscription to %s: %s", destination, subscription.error.message)
+        if subscription.on_answer is not None and (error is None or subscription.error is not None):
+            subscription.on_answer(subscription.error)
 
-    def _live(self) -> Connection:
+    def _live(self) -> Channel:
         if self._connection is None:
             raise ConnectionLostError(str(self.last_error or "the connection was lost again"))
         return self._connection

@@ -22,6 +22,8 @@ PATH_PREFIX: Final = "path_"
 MAX_PROPERTY: Final = 8 * 1024
 # A reply that says that there is no answer; the worker's own 502 stays its own.
 PROBLEMS: Final = frozenset({"worker-failed", "worker-lost", "poisoned", "bad-reply"})
+# What a message that was lost too many times is parked in is named after the queue that it was in.
+POISON: Final = ".poison"
 KINDS: Final = frozenset({"final", "started", "progress", "chunk"})
 
 _TEXTUAL: Final = re.compile(
@@ -295,6 +297,8 @@ def encode_poison(request: RequestMessage, destination: str, transaction: str) -
     a message of which nothing can.
     """
     changed = {"persistent": "true", "transaction": transaction}
+    if request.text("attempt") is None:
+        changed["attempt"] = "1"  # here it is read by people, who do not know what goes without saying
     for header in ("destination", "reply-to", "expires"):
         value = request.text(header)
         if value is not None:

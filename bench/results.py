@@ -22,6 +22,7 @@ class Results:
     machine: dict[str, str]
     generator: str
     calls: Calls | None = None
+    processes: Calls | None = None
     memory: list[Memory] | None = None
     stock: Stock | None = None
     features: list[Feature] | None = None

@@ -14,7 +14,9 @@ from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.cors import with_cors
+from bridge.deadletters.office import DeadLetters
 from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.dead_letters import dead_letter_routes
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
@@ -31,11 +33,14 @@ from bridge.figures.book import Book
 from bridge.figures.exposition import Exposition
 from bridge.figures.history import History
 from bridge.figures.snapshot import Snapshot
+from bridge.jobs.none import NoJobs
 from bridge.jobs.service import JobService
 from bridge.jobs.store import StoreRefusedError
 from bridge.link import Link
+from bridge.listening import Place
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
+from bridge.problems import retry_later
 from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
 from bridge.settings import Fault, SettingsError
@@ -54,9 +59,21 @@ if TYPE_CHECKING:
 class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
-        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings] | None = None,
+        place: Place | None = None,
+        connect: Callable[[Broker], Client] | None = None,
+    ) -> None:
+        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
+
+        ``place``: among several processes. ``connect`` makes clients of what stands in for a broker; there are no jobs
+        then, and no store, so that no route may ask for either.
+        """
+        self._connect = connect
         self.settings = settings
+        self.place = place or Place()
         self.published = Published(settings)
         self.reloader = None if load is None else Reloader(_loading(load), lambda: self.settings, self.renew)
         self.wheel = Wheel()
@@ -70,14 +87,16 @@ class Bridge:
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
-        self._begin_jobs: Callable[[], None] | None = None
+        self._open_store: Callable[[], None] | None = None  # where there can be one
+        self._dead_letters: DeadLetters | None = None
         self.access = Access(settings)
         self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
-            *operation_routes(lambda: self.reloader, gate),
+            *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
+            *dead_letter_routes(self._letters, gate, settings.server.public_url),
             *job_list_routes(lambda: self._jobs, gate),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
@@ -93,7 +112,7 @@ class Bridge:
         """Whether a call could be served now."""
         if self._client is None or not self._client.connected or self.admission.draining:
             return False
-        return self._jobs is None or self._jobs.ready
+        return self._jobs is not None and self._jobs.ready
 
     @property
     def client(self) -> Client:
@@ -103,27 +122,22 @@ class Bridge:
         return self._client
 
     @property
-    def jobs(self) -> JobService | None:
-        """The jobs, once started; None as long as no route can have any: such a bridge opens no store."""
+    def jobs(self) -> JobService:
+        """The jobs, once started. As long as no route can have any they are :class:`NoJobs`, and no store is opened."""
+        if self._jobs is None:
+            raise RuntimeError("the bridge has not been started")
         return self._jobs
-
-    async def settled(self) -> None:
-        """Wait until it is clear whether there is a store.
-
-        Raises :class:`StoreRefusedError` if this bridge must not use it, ever.
-        """
-        if self._jobs is not None:
-            await asyncio.shield(self._jobs.settled)
 
     async def start(self) -> None:
         """Begin to connect to the broker and to the store, and return: calls get a 503 until they are there.
 
-        Raises :class:`StoreRefusedError` for a store that cannot be used at all; see also :meth:`settled`.
+        Raises :class:`StoreRefusedError` for a store that cannot be used at all; see also :attr:`JobService.settled`.
         """
         if self._client is not None:
             return
         settings = self.settings
-        client, side = make_client(settings.broker), make_client(settings.broker)
+        connect = self._connect or make_client
+        client, side = connect(settings.broker), connect(settings.broker)
         withdrawals = Withdrawals(side)
         link = Link(client, self.exchange, withdrawals)
         lookout = Lookout(client, side, self.presence, self.exchange.new_id())
@@ -133,26 +147,57 @@ class Bridge:
             public_url=settings.server.public_url,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        call = CallEndpoint(rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout)
-        self._begin_jobs = partial(self._start_jobs, side, withdrawals.withdraw, call)
-        if _needs_store(settings):
-            self._begin_jobs()
-        self._client, self._side, self._lookout, self._call = client, side, lookout, call
+        self._jobs = jobs = NoJobs(side, self.wheel)
+        self._call = CallEndpoint(
+            rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
+        )
+        self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
+        if self._connect is None:
+            self._open_store = partial(self._with_store, side, withdrawals.withdraw)
+            if _needs_store(settings):
+                self._open_store()
+        self._client, self._side, self._lookout = client, side, lookout
+        self._dead_letters = DeadLetters(
+            lambda max_body: make_client(settings.broker, max_body),
+            lambda: self.router.routes,
+            self._jobs_to_make,
+            self.exchange.new_id,
+            rules.publish_timeout,
+            rules.retention_ms,
+        )
         self.wheel.start()
         self.history.start()
         lookout.start()
         await client.start()
         await side.start()
+        self.jobs.start()
 
-    def _start_jobs(self, side: Client, withdraw: Callable[[str], None], call: CallEndpoint) -> None:
-        """Begin to open the store. Raises :class:`StoreRefusedError` for a URL that cannot be used."""
-        from bridge.jobs.sql import SqlStore  # noqa: PLC0415 - 20 MiB that a bridge without jobs does not need
+    def _with_store(self, side: Client, withdraw: Callable[[str], None]) -> None:
+        """Have jobs from now on. They are to be started. Raises :class:`StoreRefusedError` for a useless URL."""
+        from bridge.jobs.sql import SqlStore  # noqa: PLC0415 - 15 MiB and more that a bridge without jobs does not need
 
-        store = SqlStore(self.settings.store.url.get_secret_value())
-        jobs = JobService(store, side, self.wheel, self.settings.broker.publish_timeout, withdraw)
-        self._jobs = call.jobs = jobs
-        self._job_pages = JobsEndpoint(call.rules, self.access, jobs, self.admission)
-        jobs.start()
+        settings = self.settings
+        store = SqlStore(settings.store.url.get_secret_value())
+        self._jobs = jobs = JobService(store, side, self.wheel, settings.broker.publish_timeout, withdraw)
+        if self._call is not None and self._job_pages is not None:
+            self._call.jobs = self._job_pages.jobs = jobs
+
+    def _begin_jobs(self) -> None:
+        """Open a store, unless there is one or can be none. Raises :class:`StoreRefusedError` as above."""
+        if self._open_store is not None and isinstance(self._jobs, NoJobs):
+            self._open_store()
+            self.jobs.start()
+
+    async def _jobs_to_make(self) -> JobService:
+        """Return the jobs for whoever makes one although no route may. Raises :class:`Problem`."""
+        if isinstance(self._jobs, NoJobs):
+            await asyncio.to_thread(_import_store)
+            try:
+                self._begin_jobs()
+                await asyncio.shield(self.jobs.settled)
+            except StoreRefusedError:
+                raise retry_later("store-unavailable", "there can be no store for jobs; the log says why") from None
+        return self.jobs
 
     def renew(self, settings: Settings) -> None:
         """Serve other routes and callers from now on; a held call goes on under the rules that it began with.
@@ -160,7 +205,7 @@ class Bridge:
         All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`. Raises :class:`SettingsError`, with
         nothing changed, if they are the first with jobs and there can be no store for them.
         """
-        if self._begin_jobs is not None and self._jobs is None and _needs_store(settings):
+        if _needs_store(settings):
             try:
                 self._begin_jobs()
             except StoreRefusedError as error:
@@ -181,8 +226,7 @@ class Bridge:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
         if client is not None and self._side is not None and self._lookout is not None:
-            if self._jobs is not None:
-                await self._jobs.stop()
+            await self.jobs.stop()
             self._lookout.stop()
             self.history.stop()
             await client.stop()
@@ -191,9 +235,15 @@ class Bridge:
                 self._call.bodies.stop()
             self.wheel.stop()
 
+    def _letters(self) -> DeadLetters:
+        if self._dead_letters is None or self.admission.draining:
+            raise retry_later("draining", "this bridge does not serve now")
+        return self._dead_letters
+
     def _status(self) -> dict[str, Any]:
         return status_of(
             now=asyncio.get_running_loop().time(),
+            place=self.place,
             connected=self._client is not None and self._client.connected,
             told=self.presence.known,
             admission=self.admission,
@@ -257,14 +307,18 @@ def _loading(load: Callable[[], Settings]) -> Callable[[], Settings]:
     def loading() -> Settings:
         settings = load()
         if _needs_store(settings):
-            import_module("bridge.jobs.sql")
+            _import_store()
         return settings
 
     return loading
 
 
-def make_client(broker: Broker) -> Client:
-    """Return the client that the settings ask for, not started."""
+def _import_store() -> None:
+    import_module("bridge.jobs.sql")
+
+
+def make_client(broker: Broker, max_body: int | None = None) -> Client:
+    """Return the client that the settings ask for, not started; ``max_body`` in bytes, the largest frame if None."""
     context: ssl.SSLContext | None = None
     if any(url.tls for url in broker.urls):
         context = ssl.create_default_context(cafile=str(broker.tls_ca) if broker.tls_ca else None)
@@ -274,5 +328,5 @@ def make_client(broker: Broker) -> Client:
         Credentials(broker.login or None, passcode or None),
         kind=broker.kind,
         heartbeat=broker.heartbeat,
-        limits=Limits(max_body=broker.max_frame),
+        limits=Limits(max_body=broker.max_frame if max_body is None else max_body),
     )

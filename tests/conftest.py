@@ -6,9 +6,7 @@ that use either get the marker ``broker``, so ``pytest -m "not broker"`` leaves 
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import pytest
 
 from activemq.embedded import EmbeddedBroker
 from activemq.errors import ArtifactError
+from activemq.testing.background import BackgroundLoop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +27,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without_jobs = []
     for item in items:
-        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if parameters.get("carrier") == "in-process" and item.get_closest_marker("jobs"):
+            without_jobs.append(item)  # not part of what is promised there
+        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())) or parameters.get("carrier") == "activemq":
             item.add_marker(pytest.mark.broker)
+    if without_jobs:
+        config.hook.pytest_deselected(items=without_jobs)
+        items[:] = [item for item in items if item not in without_jobs]
 
 
 def new_broker(**options: Any) -> EmbeddedBroker:
@@ -48,24 +54,6 @@ def skip_or_fail(error: ArtifactError) -> None:
         f"no broker to test against ({error}). To enable these tests run scripts/test once with "
         "the network up: the jars are kept after that."
     )
-
-
-class BackgroundLoop:
-    """An event loop in a thread, which outlives the loops of single tests."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="session broker")
-        self._thread.start()
-
-    def run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        self.run(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @pytest.fixture(scope="session")

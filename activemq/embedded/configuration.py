@@ -64,8 +64,8 @@ class Configuration:
     """All that goes into ``activemq.xml``.
 
     ``worker_queues`` are the queues that workers may use, as names or ``prefix.>``; the default is all of them.
-    Name them to keep workers from each other's queues and from the replies of jobs. ``tcp_no_delay``: of the STOMP
-    connector; a broker as it is delivered has it off.
+    Name them to keep workers from each other's queues and from the replies of jobs. ``address`` is where it listens.
+    ``tcp_no_delay``: of the STOMP connector; a broker as it is delivered has it off.
     """
 
     stomp_port: int
@@ -73,6 +73,7 @@ class Configuration:
     logins: tuple[Login, ...]
     worker_queues: tuple[str, ...] = (">",)
     limits: BrokerLimits = field(default_factory=BrokerLimits)
+    address: str = "127.0.0.1"
     tcp_no_delay: bool = True
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ def render(configuration: Configuration) -> str:
         store_limit=limits.store,
         temp_limit=limits.temp,
         max_frame=limits.max_frame,
+        address=configuration.address,
         stomp_port=configuration.stomp_port,
         tcp_no_delay="true" if configuration.tcp_no_delay else "false",
         openwire_port=configuration.openwire_port,

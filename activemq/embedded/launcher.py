@@ -240,7 +240,7 @@ class EmbeddedBroker:
             self._logins,
             self._worker_queues,
             self._limits,
-            self._tcp_no_delay,
+            tcp_no_delay=self._tcp_no_delay,
         )
 
     async def _run_on_some_ports(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:

@@ -70,8 +70,8 @@ class CallEndpoint:
         admission: Admission,
         link: Link,
         lookout: Lookout,
+        jobs: JobService,
     ) -> None:
-        """``jobs`` is set by whoever has a store, before a route whose calls can be jobs is served."""
         self.rules = rules
         self.access = access
         self.router = router
@@ -80,7 +80,7 @@ class CallEndpoint:
         self.link = link
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
-        self.jobs: JobService | None = None
+        self.jobs = jobs
         self.book = book
         self.loop = asyncio.get_running_loop()
 
@@ -238,7 +238,6 @@ class Call:
                 seconds = deadline - endpoint.loop.time()
                 await endpoint.bodies.check(settings.schema_, self.scope["method"], body, seconds)
             if translate.is_job(head, route, preferences):
-                assert endpoint.jobs is not None  # noqa: S101 - see there
                 job = JobCall(self, endpoint.jobs, route, preferences)
                 await job.submit(properties, body)
                 return job

@@ -10,11 +10,11 @@ from bridge.endpoints.job_answers import as_document, as_result, location_of, st
 from bridge.endpoints.job_events import Events, begin_at, last_event_id
 from bridge.events import STREAM_HEADERS, is_asked_for
 from bridge.exchange import End
-from bridge.jobs.model import Job, Request, Rules, key_of
+from bridge.jobs.making import new_job, own_properties
+from bridge.jobs.model import Job, Request, key_of
 from bridge.jobs.results import deadline_of
 from bridge.jobs.service import not_confirmed
 from bridge.jobs.store import StoreUnavailableError
-from bridge.link import STARTED_AFTER_MS, attempts_told
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
@@ -56,47 +56,27 @@ class JobCall:
             raw_key = head.idempotency_key.strip(b'"')
             named = dict(properties)
             key = key_of(raw_key, named["http_method"], named["http_target"], body)
-        now_ms = self._jobs.now_ms()
-        job = Job(
-            id=call.correlation_id,
+        job = new_job(
+            self._route,
+            call.correlation_id,
             caller=call.principal.name,
-            route=settings.name,
             path=call.scope["raw_path"].decode("latin-1"),
-            rules=self._rules(),
-            created_ms=now_ms,
-            deadline_ms=now_ms + round(settings.job_timeout * 1_000),
+            now_ms=self._jobs.now_ms(),
             retention_ms=call.endpoint.rules.retention_ms,
             key=key,
         )
+        own = own_properties(settings, job.rules)
+        if raw_key is not None:
+            own += (("idempotency_key", raw_key.decode("ascii")),)
         request = Request(
             queue=settings.queue,
             priority=translate.priority_of(head.priority, settings.priority_ceiling),
-            properties=(*self._own_properties(job.rules, raw_key), *properties),
+            properties=(*own, *properties),
             body=body,
             text=translate.as_text(settings.message, head, body),
         )
         self._submitted = await self._jobs.submit(job, request)
         call.correlation_id = self._submitted.job.id
-
-    def _own_properties(self, rules: Rules, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
-        settings = self._route.settings
-        own = [*attempts_told(settings), ("max_reply", str(settings.max_reply))]
-        kinds = rules.kinds
-        if kinds:
-            own.append(("reply_kinds", " ".join(kinds)))
-        if "started" in kinds and not rules.tells:
-            own.append(("started_after_ms", STARTED_AFTER_MS))
-        if raw_key is not None:
-            own.append(("idempotency_key", raw_key.decode("ascii")))
-        return tuple(own)
-
-    def _rules(self) -> Rules:
-        settings = self._route.settings
-        kinds: tuple[str, ...] = () if settings.started == "never" else ("started",)
-        if settings.stream:  # whoever reads its events may come at any time
-            kinds += ("progress", "chunk")
-        returns = tuple((name, header.decode()) for name, header in self._route.returns)
-        return Rules(settings.max_reply, returns, kinds, settings.started == "always")
 
     async def answer(self) -> None:
         """Answer the caller, by whichever way it prefers. Raises :class:`Problem`."""

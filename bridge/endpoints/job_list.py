@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bridge.endpoints.job_answers import time_of
 from bridge.jobs.model import Failure, Reply, State, Wanted
+from bridge.jobs.none import NoJobs
 from bridge.jobs.store import StoreUnavailableError
 from bridge.problems import Problem, retry_later
+from bridge.times import rfc3339
 from bridge.translate import invalid
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def job_list_routes(jobs: Callable[[], JobService | None], gate: Gate) -> list[R
         found = jobs()
         if found is None:
             raise _unavailable()
+        if isinstance(found, NoJobs):
+            raise Problem("no-route", "this bridge has no store of jobs, since none of its routes can have any")
         return found
 
     async def some(request: Request) -> Response:
@@ -96,12 +99,12 @@ def _line(job: Job) -> dict[str, Any]:
         "route": job.route,
         "caller": job.caller or None,
         "state": job.state.value,
-        "created": time_of(job.created_ms),
-        "sent": time_of(job.sent_ms),
-        "started": time_of(job.started_ms),
-        "finished": time_of(job.finished_ms),
-        "deadline": time_of(job.deadline_ms),
-        "kept_until": time_of(job.keep_until_ms),
+        "created": rfc3339(job.created_ms),
+        "sent": rfc3339(job.sent_ms),
+        "started": rfc3339(job.started_ms),
+        "finished": rfc3339(job.finished_ms),
+        "deadline": rfc3339(job.deadline_ms),
+        "kept_until": rfc3339(job.keep_until_ms),
         "attempts": job.attempts,
         "keyed": job.key is not None,
     }
@@ -118,11 +121,11 @@ def _outcome(job: Job) -> dict[str, Any]:
 
 def _timeline(job: Job, steps: Sequence[Step]) -> list[dict[str, Any]]:
     """Return what happened, in order: when it was made and sent, what its workers said that is still kept, its end."""
-    told = [{"at": time_of(one.at_ms), "what": one.kind, "id": one.number, "bytes": one.size} for one in steps]
-    line: list[dict[str, Any]] = [{"at": time_of(job.created_ms), "what": "created"}]
+    told = [{"at": rfc3339(one.at_ms), "what": one.kind, "id": one.number, "bytes": one.size} for one in steps]
+    line: list[dict[str, Any]] = [{"at": rfc3339(job.created_ms), "what": "created"}]
     if job.sent_ms is not None:
-        line.append({"at": time_of(job.sent_ms), "what": "sent"})
+        line.append({"at": rfc3339(job.sent_ms), "what": "sent"})
     line += told
     if job.finished_ms is not None:
-        line.append({"at": time_of(job.finished_ms), "what": job.state.value, "id": job.trail.last + 1})
+        line.append({"at": rfc3339(job.finished_ms), "what": job.state.value, "id": job.trail.last + 1})
     return line

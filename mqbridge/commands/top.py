@@ -7,19 +7,21 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mqbridge.asking import ask, bridge_at
+from mqbridge.commands.gathering import Gatherer
 from mqbridge.console import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpx
+
 TIMEOUT = 5.0  # seconds
-UNREACHABLE = "is it running, and is --url right?"
 
 
 def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int:
@@ -29,53 +31,38 @@ def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int
     away, and looked for again.
     """
     console = Console(highlight=False)
-    headers = {"authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=False) as client:
-        status = look(client)
+    with Gatherer(lambda: bridge_at(url, key, TIMEOUT), look) as gatherer:
+        status = gatherer.look()
         if once:
             _print(console, url, status, as_json=as_json)
             return 0
         with suppress(KeyboardInterrupt):
             if as_json:
-                _lines(console, client, url, status, every)
+                _lines(console, gatherer, url, status, every)
             else:
-                _live(console, client, url, status, every)
+                _live(console, gatherer, url, status, every)
     return 0
 
 
 def look(client: httpx.Client) -> dict[str, Any]:
     """Return what `/-/api/status` says. Raises :class:`CommandError`."""
-    try:
-        response = client.get("/-/api/status")
-    except httpx.InvalidURL as error:
-        raise CommandError(f"--url {client.base_url}: {error}", 2) from error
-    except httpx.HTTPError as error:
-        raise CommandError(f"{client.base_url} cannot be reached ({error}); {UNREACHABLE}") from error
-    if response.status_code == 401:
-        raise CommandError(f"{client.base_url} does not know this admin key")
-    try:
-        status = response.json() if response.status_code == 200 else None
-    except ValueError:
-        status = None
-    if not isinstance(status, dict) or "routes" not in status:
-        raise CommandError(f"{client.base_url} answered {response.status_code}: is it a bridge of this version?")
-    return status
+    return ask(client, "GET", "/-/api/status", "routes")
 
 
-def _lines(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:
+def _lines(console: Console, gatherer: Gatherer, url: str, status: Mapping[str, Any], every: float) -> None:
     while True:
         _print(console, url, status, as_json=True)
         time.sleep(every)
-        status = look(client)
+        status = gatherer.look()
 
 
-def _live(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:
+def _live(console: Console, gatherer: Gatherer, url: str, status: Mapping[str, Any], every: float) -> None:
     with Live(render(url, status), console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:
             live.refresh()
             time.sleep(every)
             try:
-                status = look(client)
+                status = gatherer.look()
             except CommandError as error:
                 live.update(Group(render(url, status), Text(str(error), "red")))
             else:
@@ -95,6 +82,8 @@ def render(url: str, status: Mapping[str, Any]) -> Group:
     line = Text(f"{url}  ")
     line.append("ready" if status["ready"] else "not ready", "green" if status["ready"] else "red")
     line.append(f", broker {'connected' if broker['connected'] else 'away'}, {status['held']} held")
+    if "processes" in status:
+        line.append(f", {len(status['processes'])} of {status['of']} processes")
     if status["draining"]:
         line.append(", draining", "yellow")
     table = Table(box=None, pad_edge=False, header_style="bold")

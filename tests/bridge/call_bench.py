@@ -85,7 +85,7 @@ class Bench:
         self.access = Access(settings or Settings())
         router = Router([self.route, quick, tells, self.waits])
         self.app = CallEndpoint(
-            rules, self.access, Book(), router, self.exchange, self.admission, self.link, self.lookout
+            rules, self.access, Book(), router, self.exchange, self.admission, self.link, self.lookout, None
         )
 
     def is_clean(self):

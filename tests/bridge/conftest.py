@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from activemq.local import LocalBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVERS = ("uvicorn", "hypercorn")
+CARRIERS = ("activemq", "in-process")
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def implementation(request: pytest.FixtureRequest) -> str:
     """The HTTP server: what is promised holds on both."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module", params=CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> Any:
+    """What carries a call to its worker: what is promised of a held call holds with a broker and without one."""
+    return LocalBroker() if request.param == "in-process" else request.getfixturevalue("broker")
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ import pytest
 from pydantic import SecretStr
 
 from activemq.testing import FakeBroker
+from bridge.jobs.none import NoJobs
 from bridge.settings import Admin, Route, Store
 from tests.bridge.harness import NO_STORE, ToldWorker, running, settings_for
-from tests.bridge.test_reload import KEY_SHA256, post_reload
+from tests.bridge.test_reload import KEY, KEY_SHA256, post_reload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,12 +75,14 @@ async def without_jobs(implementation, tmp_path):
             yield bridge, worker, found
 
 
-async def test_without_a_store_calls_are_answered_the_bridge_is_ready_and_no_page_is_about_jobs(without_jobs):
+async def test_without_a_store_calls_are_answered_the_bridge_is_ready_and_there_are_no_jobs(without_jobs):
     bridge, worker, _ = without_jobs
-    assert bridge.bridge.jobs is None
+    assert isinstance(bridge.bridge.jobs, NoJobs)
     assert (await bridge.call("/-/ready", None, method="GET")).status == 200
     page = await bridge.call(f"/jobs/{'0' * 32}", None, method="GET")
-    assert (page.status, page.name) == (404, "no-route")
+    assert (page.status, page.name) == (404, "no-job")
+    listed = await bridge.call("/-/api/jobs", None, method="GET", headers=(("Authorization", f"Bearer {KEY}"),))
+    assert (listed.status, listed.name) == (404, "no-route")
     calling = asyncio.create_task(
         bridge.call("/echo", b"x", headers=(("Idempotency-Key", "k"), ("Prefer", "respond-async")))
     )
@@ -92,8 +95,8 @@ async def test_a_reload_that_brings_the_first_route_with_jobs_opens_the_store(wi
     assert not (tmp_path / "jobs.db").exists()
     found[0] = found[0].model_copy(update={"routes": (Route(name="echo", **HELD | {"async_": "allowed"}),)})
     assert (await post_reload(bridge)).status == 200
-    await bridge.bridge.settled()
-    assert bridge.bridge.jobs is not None
+    await bridge.bridge.jobs.settled
+    assert not isinstance(bridge.bridge.jobs, NoJobs)
     assert (tmp_path / "jobs.db").exists()
 
 
