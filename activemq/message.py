@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from activemq.contract import CONTROLS
 from activemq.errors import LocalProtocolError, MessageError, ProtocolError
 from activemq.frames import Frame, escape
 
@@ -31,7 +32,6 @@ _TEXTUAL: Final = re.compile(
 )
 _CHARSET: Final = re.compile(r"\bcharset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)  # RFC 9110, 5.6.2: what a header's name may be
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def property_of(header: str) -> str:
@@ -297,6 +297,8 @@ def encode_poison(request: RequestMessage, destination: str, transaction: str) -
     a message of which nothing can.
     """
     changed = {"persistent": "true", "transaction": transaction}
+    if request.text("attempt") is None:
+        changed["attempt"] = "1"  # here it is read by people, who do not know what goes without saying
     for header in ("destination", "reply-to", "expires"):
         value = request.text(header)
         if value is not None:
@@ -346,7 +348,7 @@ def _unfit(headers: dict[str, str]) -> dict[str, None]:
 
 
 def _check_property(name: str, value: str) -> None:
-    if _CONTROLS.search(value) is not None:
+    if CONTROLS.search(value) is not None:
         raise MessageError(name, "holds a control character (CR, LF or another)")
     try:
         size = property_size(value)
@@ -414,7 +416,7 @@ class ReplyMessage:
 
     @staticmethod
     def _legal(name: str, value: str) -> str:
-        if _CONTROLS.search(value) is not None:
+        if CONTROLS.search(value) is not None:
             raise MessageError(name, "holds a control character (CR, LF or another)")
         return value
 

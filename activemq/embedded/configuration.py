@@ -65,6 +65,7 @@ class Configuration:
 
     ``worker_queues`` are the queues that workers may use, as names or ``prefix.>``; the default is all of them.
     Name them to keep workers from each other's queues and from the replies of jobs. ``address`` is where it listens.
+    ``tcp_no_delay``: of the STOMP connector; a broker as it is delivered has it off.
     """
 
     stomp_port: int
@@ -73,6 +74,7 @@ class Configuration:
     worker_queues: tuple[str, ...] = (">",)
     limits: BrokerLimits = field(default_factory=BrokerLimits)
     address: str = "127.0.0.1"
+    tcp_no_delay: bool = True
 
     def __post_init__(self) -> None:
         for port in (self.stomp_port, self.openwire_port):
@@ -101,6 +103,7 @@ def render(configuration: Configuration) -> str:
         max_frame=limits.max_frame,
         address=configuration.address,
         stomp_port=configuration.stomp_port,
+        tcp_no_delay="true" if configuration.tcp_no_delay else "false",
         openwire_port=configuration.openwire_port,
     )
 

@@ -62,6 +62,7 @@ class EmbeddedBroker:
     :param cache_dir: where the jars are kept; ``None``: ``~/.cache/activemq-rest-bridge``
     :param progress: is given lines for people while jars are fetched
     :param quick: start faster and use less memory, at the price of throughput
+    :param tcp_no_delay: ``False``: STOMP as on a broker as it is delivered, whose RECEIPT holds up the next MESSAGE
     :param jvm_options: more options for Java, after ours
     :param start_timeout: seconds; 1 is usual, 9 was seen on a saturated machine
     """
@@ -83,6 +84,7 @@ class EmbeddedBroker:
         cache_dir: Path | None = None,
         progress: Callable[[str], None] | None = None,
         quick: bool = True,
+        tcp_no_delay: bool = True,
         jvm_options: Sequence[str] = (),
         start_timeout: float = 60.0,
     ) -> None:
@@ -100,6 +102,7 @@ class EmbeddedBroker:
         self._cache_dir = (cache_dir or default_cache_dir()).absolute()
         self._progress = progress or (lambda _line: None)
         self._quick = quick
+        self._tcp_no_delay = tcp_no_delay
         self._jvm_options = tuple(jvm_options)
         self._start_timeout = start_timeout
         self._process: BrokerProcess | None = None
@@ -231,7 +234,14 @@ class EmbeddedBroker:
         return self._process
 
     def _configuration(self) -> Configuration:
-        return Configuration(self._stomp_port, self._openwire_port, self._logins, self._worker_queues, self._limits)
+        return Configuration(
+            self._stomp_port,
+            self._openwire_port,
+            self._logins,
+            self._worker_queues,
+            self._limits,
+            tcp_no_delay=self._tcp_no_delay,
+        )
 
     async def _run_on_some_ports(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
         """Run it on the ports asked for; where none was, again on others if somebody was faster."""

@@ -12,10 +12,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from activemq.brokers import profile_for
+from activemq.contract import CANCEL_TOPIC
 from activemq.errors import ActiveMQError, ConnectionLostError, ServerError
 from activemq.frames import CLIENT_COMMANDS, Limits
 from activemq.parser import Parser
-from consumers.policies.cancellations import CANCEL_TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -141,9 +141,9 @@ async def running(
     stop = asyncio.Event()
     ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     ports: list[int] = []
-    with patch("bridge.server.Bridge", Seen), patch("bridge.server.listen", _listen_and_tell(ports)):
+    with patch("bridge.server.listen", _listen_and_tell(ports)):
         connect = settings._connect if isinstance(settings, LocalSettings) else None
-        serving = serve(settings, implementation, ready.set_result, stop, load, connect=connect)
+        serving = serve(settings, implementation, ready.set_result, stop, load, connect=connect, make=Seen)
         served = asyncio.create_task(serving)
         await until(lambda: ports or served.done(), "listening")
     try:

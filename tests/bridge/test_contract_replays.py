@@ -14,6 +14,7 @@ import pytest
 
 from activemq import Frame
 from activemq.frames import encode
+from bridge.jobs.none import NoJobs
 from bridge.settings import Caller, Route
 from tests.bridge.callers import PATIENCE, until
 from tests.bridge.harness import NO_STORE, ToldWorker, client_for
@@ -82,6 +83,19 @@ async def test_a_call_that_was_lost_with_its_worker_is_replayed_and_gets_its_res
         assert document["job"]["id"] == headers["correlation-id"]
         assert response.get("job-state") == document["job"]["state"]
         assert await desk.letters() == []
+
+
+async def test_where_no_route_can_have_jobs_a_replay_opens_the_store(broker, queue):
+    route = Route(name="echo", path="/echo", queue=queue, async_="never", idempotency="off")
+    async with a_desk(broker, queue, (route,)) as desk:
+        assert isinstance(desk.bridge.bridge.jobs, NoJobs)
+        await desk.park(b"once more")
+        async with ToldWorker(broker, queue) as worker:
+            response = await desk.replay(await desk.the_letter())
+            request = await worker.request(queue)
+            assert request.body == b"once more"
+            await worker.reply(request, b"done")
+            assert (await desk.result(response)).body == b"done"
 
 
 async def test_a_message_that_a_worker_refused_is_in_the_brokers_dead_letters_and_is_replayed(desk, broker):

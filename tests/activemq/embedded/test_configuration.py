@@ -83,6 +83,12 @@ def test_both_connectors_are_on_loopback_with_the_frame_limit_and_without_nagle(
         assert "wireFormat.maxFrameSize=5000000" in uri
 
 
+def test_stomp_can_be_as_on_a_broker_as_it_is_delivered():
+    openwire, stomp = all_of(parsed(configured(tcp_no_delay=False)), "transportConnector")
+    assert "transport.tcpNoDelay=true" in openwire.attrib["uri"]
+    assert "transport.tcpNoDelay=false" in stomp.attrib["uri"]
+
+
 def test_limits_are_rendered_in_bytes():
     tree = parsed(configured(limits=BrokerLimits(memory=1, store=2, temp=3)))
     shown = [

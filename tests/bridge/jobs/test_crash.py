@@ -30,7 +30,7 @@ class Talker(Echo):
     def _take(self, frame: Any) -> None:
         self.ran[frame.body.decode()] += 1
         usual = [("destination", frame.get("reply-to")), ("correlation-id", frame.get("correlation-id"))]
-        usual += [("persistent", "true"), ("attempt", frame.get("attempt"))]
+        usual += [("persistent", "true"), ("attempt", frame.get("attempt") or "1")]
         for part in range(1, PARTS + 1):
             headers = [*usual, ("reply_kind", "chunk"), ("sequence", str(part)), ("content_type", "application/json")]
             self.client.send(encode("SEND", headers, b"%d" % part))
