@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     OnMessage = Callable[[Frame], None]
     OnReceipt = Callable[[str, Exception | None], None]
+    OnAnswer = Callable[[ServerError | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Subscription:
     headers: Callable[[Profile], Mapping[str, str]]
     on_message: OnMessage = field(repr=False)
     error: ServerError | None = None
+    on_answer: OnAnswer | None = field(default=None, repr=False)
     sent: int = field(default=0, repr=False)  # the generation of the connection that it was last asked for on
 
 
@@ -152,15 +154,22 @@ class Client:
     # -- receiving
 
     def subscribe(
-        self, headers: Callable[[Profile], Mapping[str, str]], on_message: OnMessage, *, name: str | None = None
+        self,
+        headers: Callable[[Profile], Mapping[str, str]],
+        on_message: OnMessage,
+        *,
+        name: str | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> Subscription:
         """Subscribe now and on every later connection.
 
         ``headers`` makes the SUBSCRIBE headers from the broker's profile, e.g. ``lambda p: p.consume("orders")``;
         ``name`` begins its id, for those who look at the broker.
-        If the broker refuses, it is logged and ``Subscription.error`` says why.
+        If the broker refuses, it is logged and ``Subscription.error`` says why. ``on_answer`` is called with None, or
+        with that, each time that the broker answers.
         """
-        subscription = Subscription(f"{name or 's'}-{self._token}-{next(self._ids)}", headers, on_message)
+        subscription_id = f"{name or 's'}-{self._token}-{next(self._ids)}"
+        subscription = Subscription(subscription_id, headers, on_message, on_answer=on_answer)
         self._begin(subscription)
         return subscription
 
@@ -451,6 +460,8 @@ class Client:
         if subscription.error is not None:
             destination = subscription.headers(self.profile).get("destination")
             log.error("the broker refused the subscription to %s: %s", destination, subscription.error.message)
+        if subscription.on_answer is not None and (error is None or subscription.error is not None):
+            subscription.on_answer(subscription.error)
 
     def _live(self) -> Channel:
         if self._connection is None:

@@ -21,6 +21,8 @@ PATH_PREFIX: Final = "path_"
 MAX_PROPERTY: Final = 8 * 1024
 # A reply that says that there is no answer; the worker's own 502 stays its own.
 PROBLEMS: Final = frozenset({"worker-failed", "worker-lost", "poisoned", "bad-reply"})
+# What a message that was lost too many times is parked in is named after the queue that it was in.
+POISON: Final = ".poison"
 KINDS: Final = frozenset({"final", "started", "progress", "chunk"})
 
 _TEXTUAL: Final = re.compile(
@@ -257,6 +259,8 @@ def encode_notice(
         f"SEND\ndestination:{request.reply_to}\ncorrelation-id:{escape(request.correlation_id or '')}\n"
         f"reply_kind:{kind}\nattempt:{request.attempt}\nsequence:{sequence}\n"
     )
+    if request.persistent:  # as the reply: the broker keeps the order of messages of one kind only
+        head += "persistent:true\n"
     return _finish(head + _lines(fields), body, is_text(content_type, body) or not body)
 
 

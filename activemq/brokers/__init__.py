@@ -2,6 +2,7 @@
 
 from activemq.brokers.attendance import Attendance
 from activemq.brokers.classic import CLASSIC
+from activemq.brokers.epitaph import Epitaph
 from activemq.brokers.profile import Profile
 from activemq.errors import ConnectFailedError
 
@@ -26,4 +27,4 @@ def profile_for(kind: str, server: str) -> Profile:
         raise ConnectFailedError(f"no profile for {kind} in this version; it knows: {known}") from None
 
 
-__all__ = ["PROFILES", "Attendance", "Profile", "profile_for"]
+__all__ = ["PROFILES", "Attendance", "Epitaph", "Profile", "profile_for"]

@@ -120,6 +120,11 @@ class Caller:
         async with asyncio.timeout(PATIENCE):
             return (await self._reader.readuntil(end)).removesuffix(end)
 
+    async def raw_exactly(self, size: int) -> bytes:
+        """Read so many bytes."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.readexactly(size)
+
     async def _head(self) -> tuple[int, Headers]:
         head = await self._reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]

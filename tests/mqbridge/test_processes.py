@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from activemq.embedded import EmbeddedBroker, Login, Role
 
@@ -23,14 +22,6 @@ worker = Worker()
 async def hello(name: str) -> str:
     return "hello " + name
 """
-
-
-@pytest.fixture
-def access(broker: EmbeddedBroker, tmp_path: Path) -> list[str]:
-    """The options with which a worker finds the broker."""
-    passcode = tmp_path / "passcode"
-    passcode.write_text(broker.passcode + "\n")
-    return ["--broker", broker.stomp_url, "--login", broker.login, "--passcode-file", str(passcode)]
 
 
 def start_bridge(start: Start, broker: EmbeddedBroker, folder: Path, queue: str = "cli.hello") -> tuple[Command, str]:

@@ -10,16 +10,32 @@ from typing import Any
 
 import pytest
 
+from activemq.frames import encode
 from tests.bridge.callers import PATIENCE, Response, call, until
 from tests.bridge.harness import ToldWorker
-from tests.bridge.jobs.world import ASYNC, key
+from tests.bridge.jobs.world import ASYNC, Reader, key
 from tests.bridge.processes import Echo, Process
 
 pytestmark = pytest.mark.slow
 
 AT_ONCE = 16
+PARTS = 20
+STREAM = "stream = true\n"
 MAKING_FOR = 10.0  # seconds, so that several kills fall among them
 KILL_EVERY = (0.2, 1.5)  # seconds after it is ready
+
+
+class Talker(Echo):
+    """A worker that says :data:`PARTS` parts of each answer before it."""
+
+    def _take(self, frame: Any) -> None:
+        self.ran[frame.body.decode()] += 1
+        usual = [("destination", frame.get("reply-to")), ("correlation-id", frame.get("correlation-id"))]
+        usual += [("persistent", "true"), ("attempt", frame.get("attempt"))]
+        for part in range(1, PARTS + 1):
+            headers = [*usual, ("reply_kind", "chunk"), ("sequence", str(part)), ("content_type", "application/json")]
+            self.client.send(encode("SEND", headers, b"%d" % part))
+        self.client.send(encode("SEND", [*usual, ("sequence", str(PARTS + 1))], b"echo " + frame.body))
 
 
 async def make_job(bridges: list[Process], number: int) -> str:
@@ -56,7 +72,7 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
     broker, queue, tmp_path, request
 ):
     number = request.config.getoption("--kill-jobs")
-    bridges = [Process(broker, tmp_path, queue("crash"), name) for name in ("first", "second")]
+    bridges = [Process(broker, tmp_path, queue("crash"), name, route=STREAM) for name in ("first", "second")]
     worker = Echo(broker, queue("crash"))
     chance = random.Random(4711)
     kills = 0
@@ -89,6 +105,34 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
             twice = sum(count > 1 for count in worker.ran.values())
             print(f"{number} jobs, {kills} kills, {twice} ran twice")
             assert twice <= kills * AT_ONCE
+    finally:
+        for bridge in bridges:
+            bridge.kill()
+
+
+@pytest.mark.timeout(600)
+async def test_a_bridge_is_killed_again_and_again_and_no_part_of_an_answer_is_lost_or_out_of_order(
+    broker, queue, tmp_path
+):
+    bridges = [Process(broker, tmp_path, queue("talk"), name, route=STREAM) for name in ("first", "second")]
+    worker = Talker(broker, queue("talk"))
+    chance = random.Random(42)
+    try:
+        await asyncio.gather(*(bridge.start() for bridge in bridges))
+        async with worker.client:
+            await worker.client.wait_connected()
+            for _ in range(4):
+                making = [asyncio.create_task(make_job(bridges[1:], chance.randrange(10**9))) for _ in range(25)]
+                await asyncio.sleep(chance.uniform(0.0, 0.3))
+                bridges[0].kill()
+                made = [(await task).split(" ")[0] for task in making]
+                await bridges[0].start()
+                for job_id in made:
+                    async with Reader(bridges[1].port, f"/jobs/{job_id}/events") as reader:
+                        found = await reader.rest()
+                    assert [data for kind, _, data in found if kind == "chunk"] == list(range(1, PARTS + 1))
+                    assert [number for _, number, _ in found] == list(range(1, PARTS + 3))
+                    assert found[-1][0] == "done"
     finally:
         for bridge in bridges:
             bridge.kill()
