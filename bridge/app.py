@@ -100,12 +100,13 @@ class Bridge:
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
-            *dead_letter_routes(self._letters, gate, settings.server.public_url),
-            *JobList(lambda: self._jobs, gate).routes(),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             *Dashboard(self._feed, lambda: self.admission.draining, gate).routes(),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
+        if connect is None:  # else there are neither
+            others += dead_letter_routes(self._letters, gate, settings.server.public_url)
+            others += JobList(lambda: self._jobs, gate).routes()
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
         )

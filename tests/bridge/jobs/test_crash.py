@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 AT_ONCE = 16
 PARTS = 20
+STREAM = "stream = true\n"
 MAKING_FOR = 10.0  # seconds, so that several kills fall among them
 KILL_EVERY = (0.2, 1.5)  # seconds after it is ready
 
@@ -71,7 +72,7 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
     broker, queue, tmp_path, request
 ):
     number = request.config.getoption("--kill-jobs")
-    bridges = [Process(broker, tmp_path, queue("crash"), name) for name in ("first", "second")]
+    bridges = [Process(broker, tmp_path, queue("crash"), name, route=STREAM) for name in ("first", "second")]
     worker = Echo(broker, queue("crash"))
     chance = random.Random(4711)
     kills = 0
@@ -113,7 +114,7 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
 async def test_a_bridge_is_killed_again_and_again_and_no_part_of_an_answer_is_lost_or_out_of_order(
     broker, queue, tmp_path
 ):
-    bridges = [Process(broker, tmp_path, queue("talk"), name, route="stream = true\n") for name in ("first", "second")]
+    bridges = [Process(broker, tmp_path, queue("talk"), name, route=STREAM) for name in ("first", "second")]
     worker = Talker(broker, queue("talk"))
     chance = random.Random(42)
     try:
