@@ -45,13 +45,18 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A broker as a set of pinned jars; ``kind`` and ``version`` name its lock file and its folder."""
+    """A broker as a set of pinned jars; ``kind`` and ``version`` name its lock file and its folder.
+
+    ``options`` are Java's, ``arguments`` the main class's; paths in them are below the data folder, where it runs.
+    """
 
     kind: str
     title: str
     version: str
     main_class: str
+    arguments: tuple[str, ...]
     coordinates: tuple[Coordinate, ...]
+    options: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -76,6 +81,7 @@ CLASSIC = Distribution(
     title="ActiveMQ Classic",
     version=CLASSIC_VERSION,
     main_class="org.apache.activemq.console.command.ShellCommand",
+    arguments=("start", "xbean:file:activemq.xml"),
     coordinates=(
         *_pinned(
             CLASSIC_VERSION,
@@ -118,6 +124,11 @@ ARTEMIS = Distribution(
     title="ActiveMQ Artemis",
     version=ARTEMIS_VERSION,
     main_class="org.apache.activemq.artemis.core.server.embedded.Main",
+    arguments=(".",),
+    options=(
+        "-Djava.security.auth.login.config=etc/login.config",
+        "-Dorg.slf4j.simpleLogger.log.org.apache.activemq.audit=off",  # a line for each message otherwise
+    ),
     coordinates=(
         *_pinned(
             ARTEMIS_VERSION,
