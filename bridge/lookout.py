@@ -176,7 +176,7 @@ class Lookout:
         queues = list(self._presence.queues)
         roll = _RollCall(self._side, queues, self._on_attendance)
         self._rolls.append(roll)
-        self._ask(queues, BEACON)
+        self._ask(queues)
         self._barrier().add_done_callback(lambda _: self._finish(roll))
 
     def _on_attendance(self, roll: _RollCall, frame: Frame) -> None:
@@ -242,9 +242,9 @@ class Lookout:
         if age > ROLL_EVERY or self._doubt or (age > ROLL_TIMEOUT and not self._rolls[-1].finished):
             self._call_roll()
 
-    def _ask(self, queues: Sequence[str], beacon: str) -> None:
+    def _ask(self, queues: Sequence[str]) -> None:
         profile = self._side.profile
-        for question in profile.questions(queues, beacon, profile.reply_to(ECHO)):
+        for question in profile.questions(queues, BEACON, profile.reply_to(ECHO)):
             with suppress(ActiveMQError):  # it is closing, and _on_lost comes next
                 self._side.send(encode("SEND", question.headers.items(), question.body))
 
@@ -275,7 +275,7 @@ class Lookout:
 
     def _send_echo(self) -> None:
         if self._to_ask:
-            self._ask(sorted(self._to_ask), "")
+            self._ask(sorted(self._to_ask))
             self._to_ask.clear()
         self._echoes += 1
         self._flown = asyncio.get_running_loop().time()
