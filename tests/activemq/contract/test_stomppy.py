@@ -126,6 +126,6 @@ async def test_what_it_did_not_acknowledge_comes_to_us(target, join, inbox, send
 
 async def test_its_refusal_is_an_error_to_it_too(target, peer) -> None:
     other = await peer(target)
-    await other.send(target.forbidden, b"x", receipt="r")
+    await other.send(target.facts.forbidden, b"x", receipt="r")
     error = await asyncio.wait_for(other.listener.errors.get(), PATIENCE)
-    assert "not authorized" in error.headers["message"]
+    assert target.facts.refusal in error.headers["message"]
