@@ -317,12 +317,17 @@ class Client:
         """Send ourselves a message and read off it when the broker got it."""
         echo = Echo()
         name, profile = f"clock{next(self._ids)}", self.profile
-        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.echo("clock"), echo.came_back)
+
+        def came_back(frame: Frame) -> None:
+            echo.came_back(frame)
+            if profile.echo("clock")["ack"] != "auto":
+                self.ack(frame, self.generation)
 
         def subscribed(subscription: Subscription, error: Exception | None) -> None:
             subscription.error = error if isinstance(error, ServerError) else None
             echo.refused(error)
 
+        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.echo("clock"), came_back)
         try:
             self._send_subscribe(self._live(), subscription, subscribed)
             receipt = f"{name}-echo"

@@ -97,7 +97,10 @@ class Profile(Protocol):
         ...
 
     def echo(self, name: str) -> Mapping[str, str]:
-        """Return the SUBSCRIBE headers of a destination for messages to ourselves; it dies with this connection."""
+        """Return the SUBSCRIBE headers of a destination for messages to ourselves; it dies with this connection.
+
+        Unless ``ack`` is ``auto`` they want to be acknowledged.
+        """
         ...
 
     def echo_to(self, name: str) -> str:

@@ -24,19 +24,28 @@ class Facts:
     """What differs between brokers and is no fault of theirs; docs/brokers.md tells users of it.
 
     ``forbidden`` is a destination that our login may not use, ``refusal`` is how the broker says so.
-    ``temporary_queues``: a reply destination is a queue that belongs to its connection.
+    ``temporary_queues``: a reply destination is a queue that belongs to its connection. ``reply_place``: for a program
+    that is not ours, where it subscribes and what it says in ``reply-to``. ``counts_returned``: what was given back by
+    an UNSUBSCRIBE comes again as redelivered.
     """
 
     forbidden: str
     refusal: str
     temporary_queues: bool = True
     hides_receipts: bool = True
+    reply_place: tuple[str, str] = ("/temp-queue/r", "/temp-queue/r")
+    counts_returned: bool = True
 
 
 FACTS = {
     "classic": Facts("/topic/elsewhere", "not authorized"),
     "artemis": Facts(
-        "/queue/activemq.elsewhere", "does not have permission", temporary_queues=False, hides_receipts=False
+        "/queue/activemq.elsewhere",
+        "does not have permission",
+        temporary_queues=False,
+        hides_receipts=False,
+        reply_place=("/topic/bridge.reply.stomppy", "bridge.reply.stomppy"),
+        counts_returned=False,
     ),
 }
 

@@ -314,7 +314,8 @@ async def test_a_refused_move_leaves_the_message_to_be_given_again(target, join,
         await client.move(frame, 1, lambda extra: encode("SEND", [*copy, *extra], b"copy"), "2")
     client.renew(work.subscription)
     again = await work.next()
-    assert (again.body, again.get("redelivered"), client.generation) == (b"original", "true", 1)
+    assert (again.body, client.generation) == (b"original", 1)
+    assert (again.get("redelivered") == "true") == target.facts.counts_returned
     assert client.ack(again, 1)
 
 
