@@ -38,8 +38,8 @@ def notes(document: Document) -> Iterator[str]:
         for key in keys:
             if _is_changed(section, key):
                 yield f"{table}.{key} {_NOTHING}"
-    if document.broker.kind in {"artemis", "rabbitmq"}:
-        yield (f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only')
+    if document.broker.kind == "rabbitmq":
+        yield 'broker.kind = "rabbitmq": this version has no profile for it and will not connect'
 
 
 def _is_changed(section: Section, name: str) -> bool:

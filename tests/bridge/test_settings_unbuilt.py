@@ -70,7 +70,8 @@ def test_defaults_and_what_this_version_fulfils_are_not_noted():
 
 def test_other_brokers_and_a_bridge_without_routes_are_noted():
     assert parse("").notes == ("there is no [[route]]: every call is answered 404 no-route",)
-    assert "ActiveMQ Classic only" in parse(f'[broker]\nkind = "artemis"\n{ROUTE}').notes[0]
+    assert "no profile" in parse(f'[broker]\nkind = "rabbitmq"\n{ROUTE}').notes[0]
+    assert not parse(f'[broker]\nkind = "artemis"\n{ROUTE}').notes
 
 
 def test_callers_and_tokens_are_modelled_already():
