@@ -40,6 +40,14 @@ class Artemis:
     # An ACK in a transaction takes effect at once, and is not undone [2.57].
     acks_in_transactions: bool = False
     tells_text: bool = False
+    replies_need: str = (
+        "has the STOMP acceptor anycastPrefix=/queue/;multicastPrefix=/topic/, are addresses of bridge.reply.# "
+        "MULTICAST, and may this login create and read them? docs/brokers.md has the settings"
+    )
+    presence_needs: str = (
+        "may this login manage activemq.management and read activemq.notifications, is the broker in no cluster, "
+        "and does nobody listen by a wildcard?"
+    )
     token: str = ""
 
     def recognises(self, server: str) -> bool:

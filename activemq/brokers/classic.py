@@ -29,6 +29,8 @@ class Classic:
     names_refused_subscriptions: bool = True
     acks_in_transactions: bool = True
     tells_text: bool = True
+    replies_need: str = "may this login create, write and read temporary queues?"
+    presence_needs: str = "are its advisories on, and may this login read them and the topic bridge.presence?"
 
     def recognises(self, server: str) -> bool:
         return server.startswith("ActiveMQ/")  # Artemis says ActiveMQ-Artemis/…

@@ -57,6 +57,16 @@ class Profile(Protocol):
         """Whether a text message comes without ``content-length``, which tells it from one of bytes."""
         ...
 
+    @property
+    def replies_need(self) -> str:
+        """What to look at if nothing arrives at :meth:`reply_to`: a question to an operator."""
+        ...
+
+    @property
+    def presence_needs(self) -> str:
+        """What to look at if the broker does not tell who listens: a question to an operator."""
+        ...
+
     def recognises(self, server: str) -> bool:
         """Say whether the ``server`` header of a CONNECTED frame is this kind's."""
         ...
