@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from mqbridge import __version__
+from mqbridge import __version__, cli_dlq
 from mqbridge.console import CommandError, log_to_stderr, say
+from mqbridge.options import DEFAULT_URL, AdminKeyFile, Url
 
 app = typer.Typer(
     name="mqbridge",
@@ -23,6 +24,8 @@ app = typer.Typer(
     help="HTTP in, ActiveMQ in the middle, idle workers out.",
     epilog="Exit codes: 0 done, 1 failed, 2 refused (the configuration or the command line is wrong).",
 )
+
+app.add_typer(cli_dlq.app, name="dlq")
 
 LogLevel = Annotated[
     str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
@@ -57,12 +60,22 @@ def options(
 
 
 @app.command(epilog="Example: mqbridge serve --config bridge.toml")
-def serve(config: Config, log_level: LogLevel = "info") -> None:
+def serve(
+    config: Config,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            help="debug, info, warning or error; else what [log] level says.",
+            envvar="MQBRIDGE_LOG_LEVEL",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Run the bridge."""
     from mqbridge.commands.serve import serve as run_bridge
 
-    log_to_stderr(log_level)
-    sys.exit(run_bridge(config))
+    log_to_stderr(log_level or "info")
+    sys.exit(run_bridge(config, log_level))
 
 
 @app.command(epilog="Example: mqbridge check --config bridge.toml --json")
@@ -163,11 +176,8 @@ def forward(
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")
 def top(
-    url: Annotated[str, typer.Option(help="The bridge.")] = "http://127.0.0.1:8080",
-    admin_key_file: Annotated[
-        Path | None,
-        typer.Option(help="A file with the admin key; else MQBRIDGE_ADMIN_KEY.", dir_okay=False, show_default=False),
-    ] = None,
+    url: Url = DEFAULT_URL,
+    admin_key_file: AdminKeyFile = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3_600)] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, then stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the bridge says, a line of JSON a look.")] = False,
@@ -177,6 +187,29 @@ def top(
     from mqbridge.environment import admin_key
 
     sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
+
+
+keys = typer.Typer(no_args_is_help=True)
+app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog="Example: mqbridge key new shop")
+
+
+@keys.command("new", epilog="Example: mqbridge key new shop --route words >> bridge.toml")
+def new_key(
+    name: Annotated[str | None, typer.Argument(help="The caller's name.", show_default=False)] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="A key for the operator instead.")] = False,
+    route: Annotated[
+        list[str] | None, typer.Option(help="A route that the caller may call; may be given often.", show_default=False)
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Write the key to this new file (mode 0600), and do not show it.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a key, and the table for the settings with its hash."""
+    from mqbridge.commands.key import new_key as make
+
+    make(name, admin=admin, routes=route or (), key_file=key_file, as_json=as_json)
 
 
 @app.command(epilog="Example: mqbridge demo --once")

@@ -15,11 +15,14 @@ from .addresses import BrokerUrl
 from .fields import (
     AsArray,
     Bind,
+    CertificateSubject,
     Count,
     Duration,
     DurationOrZero,
     File,
     HeaderName,
+    Issuer,
+    JwksUrl,
     KeyHash,
     Login,
     MediaType,
@@ -109,6 +112,14 @@ class Cors(Section):
     origins: Annotated[tuple[Origin, ...], AsArray] = ()
 
 
+class Log(Section):
+    """`[log]`: what is told, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+    access: Literal["all", "problems", "none"] = "problems"
+
+
 class Caller(Section):
     """`[[caller]]`: one who may call, which routes, and how much."""
 
@@ -117,16 +128,16 @@ class Caller(Section):
     routes: Annotated[tuple[Name, ...], AsArray] = ()
     max_held: Count = 200
     rate: Rate = "50/s"
-    certificate_subject: str = ""
+    certificate_subject: CertificateSubject = ""
     jwt: bool = False
 
 
 class Jwt(Section):
     """`[jwt]`: whose tokens are taken. Algorithms are asymmetric only."""
 
-    issuer: str
-    audience: str
-    jwks_url: str
+    issuer: Issuer
+    audience: Annotated[str, NotEmpty]
+    jwks_url: JwksUrl
     algorithms: Annotated[
         tuple[
             Literal[
@@ -138,7 +149,10 @@ class Jwt(Section):
         AsArray,
         NotEmpty,
     ] = ("RS256", "ES256", "EdDSA")  # fmt: skip
-    claim: str = "sub"
+    claim: Annotated[str, NotEmpty] = "sub"
+    routes: Annotated[tuple[Name, ...], AsArray] = ()
+    max_held: Count = 200
+    rate: Rate = "50/s"
 
 
 class Route(Section):
@@ -181,6 +195,7 @@ class Document(Section):
     store: Store = Store()
     admin: Admin = Admin()
     cors: Cors = Cors()
+    log: Log = Log()
     callers: Annotated[tuple[Caller, ...], AsArray, Field(alias="caller")] = ()
     jwt: Jwt | None = None
     routes: Annotated[tuple[Route, ...], AsArray, Field(alias="route")] = ()
@@ -199,6 +214,7 @@ TABLES: Mapping[str, type[Section]] = MappingProxyType(
         "store": Store,
         "admin": Admin,
         "cors": Cors,
+        "log": Log,
         "jwt": Jwt,
     }
 )

@@ -25,14 +25,6 @@ async def hello(name: str) -> str:
 """
 
 
-@pytest.fixture
-def access(broker: EmbeddedBroker, tmp_path: Path) -> list[str]:
-    """The options with which a worker finds the broker."""
-    passcode = tmp_path / "passcode"
-    passcode.write_text(broker.passcode + "\n")
-    return ["--broker", broker.stomp_url, "--login", broker.login, "--passcode-file", str(passcode)]
-
-
 def start_bridge(start: Start, broker: EmbeddedBroker, folder: Path, queue: str = "cli.hello") -> tuple[Command, str]:
     (folder / "bridge.toml").write_text(
         f'[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\n'
