@@ -203,7 +203,7 @@ class _LocalClient(Client):
         super().__init__([Server("this process")], limits=limits)
         self._broker = broker
 
-    async def _open(self, server: Server) -> _LocalConnection:  # noqa: ARG002 - there is one
+    async def _dial(self, server: Server, versions: str) -> _LocalConnection:  # noqa: ARG002 - there is one
         return _LocalConnection(self._broker, self._limits, self._on_frame, self._on_lost)
 
 
@@ -211,6 +211,7 @@ class _LocalConnection:
     """See :class:`activemq.connection.Channel`. What it brings comes in the loop's next turn, as from a socket."""
 
     server = SERVER
+    version = "1.2"
 
     def __init__(
         self,
@@ -264,6 +265,10 @@ class _LocalConnection:
         self._coming.clear()
         self._delivered.set()
         self._on_lost(error)
+
+    def give_up(self, error: Exception) -> None:
+        self._on_lost = lambda _: None
+        self.abort(error)
 
     def _do(self, frame: Frame) -> None:
         name = frame.raw("transaction")

@@ -163,8 +163,8 @@ async def test_a_destination_that_is_none_is_refused_and_the_connection_stays(pe
 
 @pytest.fixture
 def copied():
-    def copy(frame, transaction):
-        return encode_copy(RequestMessage(frame), QUEUE, 2, transaction)
+    def copy(frame, extra):
+        return encode_copy(RequestMessage(frame), QUEUE, 2, extra)
 
     return copy
 
@@ -174,7 +174,7 @@ async def test_a_message_is_moved_both_or_neither(peers, copied):
     worker.consume()
     await worker.send(body=b"x", correlation_id="c")
     frame = await worker.next()
-    await worker.client.move(frame, worker.client.generation, lambda name: copied(frame, name))
+    await worker.client.move(frame, worker.client.generation, lambda extra: copied(frame, extra), "2")
     copy = await worker.next()
     assert (copy.body, copy.get("attempt"), copy.get("redelivered")) == (b"x", "2", None)
     await worker.nothing_comes()
@@ -186,7 +186,7 @@ async def test_what_is_not_committed_has_not_happened(peers, copied, end):
     worker.consume()
     await worker.send(body=b"x")
     frame = await worker.next()
-    worker.client.send(encode("BEGIN", [("transaction", "t")]) + copied(frame, "t"))
+    worker.client.send(encode("BEGIN", [("transaction", "t")]) + copied(frame, [("transaction", "t")]))
     worker.client.send(encode("ACK", [("id", frame.get("ack")), ("transaction", "t")]))
     if end == "ABORT":
         worker.client.send(encode("ABORT", [("transaction", "t")]))

@@ -16,7 +16,7 @@ from tests.bridge.harness import ToldWorker
 from tests.bridge.jobs.world import ASYNC, Reader, key
 from tests.bridge.processes import Echo, Process
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_broker]
 
 AT_ONCE = 16
 PARTS = 20
