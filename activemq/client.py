@@ -23,7 +23,7 @@ from activemq.errors import (
     ReceiptTimeoutError,
     ServerError,
 )
-from activemq.frames import Limits
+from activemq.frames import Limits, reason_of
 from activemq.frames import encode as encode_frame
 from activemq.move import move
 from activemq.protocol import Credentials, Stomp
@@ -43,13 +43,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ECHO_TIMEOUT: Final = 2.0  # seconds
+LAST_WORD: Final = 1.0  # seconds between an ERROR and the end of the connection that it explains
 
 
 class Client:
     """A connection that is kept up, and what is done over it.
 
-    ``servers`` are tried in their order, again and again; ``kind`` names a profile or is ``auto``. Messages and
-    receipts are handed over by plain calls on the loop: what they call must not block.
+    ``servers`` are tried in their order, again and again; ``kind`` names a profile or is ``auto``; without ``declare``
+    queues are used that others have declared, where queues are declared. Messages and receipts are handed over by plain
+    calls on the loop: what they call must not block.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Client:
         credentials: Credentials | None = None,
         *,
         kind: str = "auto",
+        declare: bool = True,
         heartbeat: float = 10.0,
         limits: Limits | None = None,
         connect_timeout: float = 5.0,
@@ -69,15 +72,18 @@ class Client:
         self.generation = 0
         self.last_error: Exception | None = None
         self._credentials = credentials or Credentials()
+        self._declare = declare
         self._heartbeat = heartbeat
         self._limits = limits or Limits()
         self._connect_timeout = connect_timeout
         self._connection: Channel | None = None  # set while frames may be sent
         self._profile: Profile | None = None
         self._tells_text = True  # the profile's
+        self._hands_back = False  # the profile keeps what is unacknowledged
         self._connected = asyncio.Event()
         self._receipts: dict[str, OnReceipt] = {}
         self._subscriptions = Subscriptions(self._receipts)
+        self._complaint: tuple[float, str] = (0.0, "")  # the last ERROR that answered nothing, and when
         self._renewed = 0  # the generation whose connection has been sent all subscriptions
         self._ids = count(1)
         # Not to be guessed: Classic hands on a JMS text with a NUL as it is, and behind the NUL may stand what looks
@@ -163,7 +169,7 @@ class Client:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; messages that are still on their way are dropped.
+        """End a subscription; what was not acknowledged goes to others, and messages on their way are dropped.
 
         Raises :class:`BufferFullError`, with nothing changed.
         """
@@ -191,6 +197,7 @@ class Client:
             self._connection.write(data.encode())
         except NotConnectedError:
             return False
+        self._subscriptions.acknowledged(frame)
         return True
 
     # -- sending
@@ -271,8 +278,10 @@ class Client:
         )
 
     async def _make_ready(self, connection: Channel, profile: Profile) -> None:
+        profile = profile if self._declare else profile.without_declaring()
         self._profile = profile.on_connection(secrets.token_hex(16))
         self._tells_text = profile.tells_text
+        self._hands_back = profile.keeps_unacknowledged
         self._connection = connection
         self.generation += 1
         self._subscriptions.begin(self._profile, self.generation)
@@ -295,6 +304,10 @@ class Client:
         self.last_error = error
 
     def _on_lost(self, error: Exception) -> None:
+        when, complaint = self._complaint
+        if complaint and asyncio.get_running_loop().time() - when < LAST_WORD:
+            error = ConnectionLostError(f"{error}; its last word was: {complaint}")
+        self._complaint = (0.0, "")
         was_ready = self.connected
         self._connection = None
         self._connected.clear()
@@ -348,6 +361,8 @@ class Client:
     # -- frames
 
     def _on_frame(self, frame: Frame) -> None:
+        if self._hands_back and self._subscriptions.hand_back(frame, self._connection):
+            return
         if frame.command == "MESSAGE":
             subscription = self._subscriptions.coming.get(frame.get("subscription") or "")
             if subscription is not None:
@@ -363,13 +378,14 @@ class Client:
 
     def _on_error(self, frame: Frame) -> None:
         receipt = frame.get("receipt-id") or self._subscriptions.receipt_of_refused()
-        error = ServerError(frame.get("message") or "no reason given", receipt)
+        error = ServerError(reason_of(frame), receipt)
         on_receipt = self._receipts.pop(receipt, None) if receipt else None
         if on_receipt is not None and receipt is not None:
             on_receipt(receipt, error)
         else:
             log.info("%s", error)  # of what asked for no receipt, and so does not care
             self.last_error = error
+            self._complaint = (asyncio.get_running_loop().time(), error.message)
 
 
 def _call(callback: Callable[..., None], *arguments: object) -> None:

@@ -21,7 +21,7 @@ from activemq.errors import (
     NotConnectedError,
     RemoteProtocolError,
 )
-from activemq.frames import MIB
+from activemq.frames import MIB, reason_of
 from activemq.protocol import State, Stomp
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
         """Take the answer to CONNECT off the frames."""
         first, *rest = frames
         if first.command == "ERROR":
-            raise ConnectionLostError(f"the broker refused the connection: {first.get('message') or 'no reason given'}")
+            raise ConnectionLostError(f"the broker refused the connection: {reason_of(first)}")
         if self.greeted.done():
             raise ConnectionLostError("gave up waiting for CONNECTED")
         self.greeted.set_result(None)

@@ -162,6 +162,18 @@ class Frame:
         return f"<Frame {self.command} {len(self._head)} B head, {len(self.body)} B body>"
 
 
+def reason_of(error: Frame) -> str:
+    """Return what an ERROR says, for logs. Raises :class:`RemoteProtocolError` for an undefined escape.
+
+    It is the header ``message``. RabbitMQ has only a word there, and the sentence in the body; its ERRORs are known by
+    their header ``version`` [3.10.8]. Elsewhere the body is left out: ActiveMQ puts a Java stack trace there.
+    """
+    message = error.get("message") or "no reason given"
+    if error.raw("version") is None or not error.body:
+        return message
+    return f"{message}: {error.body.decode(errors='replace').splitlines()[0][:300]}"
+
+
 def ack_headers(frame: Frame) -> list[tuple[str, str]]:
     """Return the headers of the ACK for a MESSAGE, by the version of STOMP that it came in."""
     names = ("id",) if frame.version == "1.2" else ("subscription", "message-id")

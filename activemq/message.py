@@ -14,7 +14,9 @@ from activemq.errors import LocalProtocolError, MessageError, ProtocolError
 from activemq.frames import Frame, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Resent = Callable[[dict[str, str]], dict[str, str]]
 
 HEADER_PREFIX: Final = "http_header_"
 PATH_PREFIX: Final = "path_"
@@ -85,7 +87,7 @@ def _lines(headers: Iterable[tuple[str, str]]) -> str:
 class RequestEncoder:
     """Makes the SEND frames of one route: what never changes is encoded once."""
 
-    __slots__ = ("_prefix",)
+    __slots__ = ("_media_type_header", "_prefix")
 
     def __init__(
         self,
@@ -95,8 +97,13 @@ class RequestEncoder:
         route: str,
         persistent: bool = False,
         properties: Iterable[tuple[str, str]] = (),
+        media_type_header: str = "",
     ) -> None:
-        """``destination`` and ``reply_to`` as the broker's profile names them; ``properties``: the same for all."""
+        """``destination``, ``reply_to`` and ``media_type_header`` as the broker's profile names them.
+
+        ``properties``: the same for all messages.
+        """
+        self._media_type_header = media_type_header
         fixed = [("destination", destination), ("reply-to", reply_to), ("type", route)]
         if persistent:  # a STOMP SEND is not, by default
             fixed.append(("persistent", "true"))
@@ -119,10 +126,14 @@ class RequestEncoder:
         ``expiry``: the profile's header; times in ms, the deadline in the broker's time. Raises
         :class:`LocalProtocolError` for a property with a NUL.
         """
+        if self._media_type_header:
+            properties = list(properties)  # they are gone through twice
         head = (
             f"{self._prefix}correlation-id:{correlation_id}\nreceipt:{correlation_id}\n{expiry[0]}:{expiry[1]}\n"
             f"priority:{priority}\ndeadline_ms:{deadline_ms}\nbudget_ms:{budget_ms}\n{_lines(properties)}"
         )
+        if self._media_type_header:
+            head += _lines((self._media_type_header, value) for name, value in properties if name == "content_type")
         return _finish(head, body, text)
 
 
@@ -144,8 +155,12 @@ class RequestMessage:
 
     @property
     def correlation_id(self) -> str | None:
-        """What the reply has to carry: JMSCorrelationID, or else the message's own id (a Java requester's habit)."""
-        return self.frame.get("correlation-id") or self.frame.get("message-id")
+        """What the reply has to carry: JMSCorrelationID, or else the message's own id (a Java requester's habit).
+
+        Of a message from AMQP its own id is ``amqp-message-id``; ``message-id`` is RabbitMQ's name for the delivery.
+        """
+        found = self.frame.get("correlation-id") or self.frame.get("amqp-message-id")
+        return found or self.frame.get("message-id")
 
     @property
     def reply_to(self) -> str | None:
@@ -284,21 +299,29 @@ _MAX_LINE: Final = MAX_PROPERTY + 1024  # with its name
 _MAX_LINES: Final = 990  # a destination, a receipt and what we add come on top
 
 
-def encode_copy(request: RequestMessage, destination: str, attempt: int, extra: Iterable[tuple[str, str]]) -> bytes:
+def encode_copy(
+    request: RequestMessage,
+    destination: str,
+    attempt: int,
+    extra: Iterable[tuple[str, str]],
+    resent: Resent = dict,
+) -> bytes:
     """Return the SEND frame of a copy with another ``attempt`` and all else equal, for its own queue.
 
-    ``extra``: headers of the sending, such as a transaction's name. Raises :class:`MessageError` for a message that
-    cannot be sent again as it is.
+    ``resent``: :meth:`Profile.resent` of the broker; ``extra``: headers of the sending, such as a transaction's name.
+    Raises :class:`MessageError` for a message that cannot be sent again as it is.
     """
     changed = {"attempt": str(attempt), **dict(extra)}
-    return _encode_copy(request, destination, changed, dropped=frozenset({"attempt"}))
+    return _encode_copy(request, destination, changed, frozenset({"attempt"}), resent)
 
 
-def encode_poison(request: RequestMessage, destination: str, extra: Iterable[tuple[str, str]]) -> bytes:
+def encode_poison(
+    request: RequestMessage, destination: str, extra: Iterable[tuple[str, str]], resent: Resent = dict
+) -> bytes:
     """Return the SEND frame that parks a message: persistent, without end and without requester.
 
     What the originals were is kept in the properties ``original_queue``, ``original_reply_to`` and
-    ``original_expires``; ``left_out`` names the properties that cannot be sent again. ``extra``: as for
+    ``original_expires``; ``left_out`` names the properties that cannot be sent again. ``resent`` and ``extra``: as for
     :func:`encode_copy`. Raises :class:`MessageError` for a message of which nothing can.
     """
     changed = {"persistent": "true", **dict(extra)}
@@ -308,8 +331,8 @@ def encode_poison(request: RequestMessage, destination: str, extra: Iterable[tup
         value = request.text(header)
         if value is not None:
             changed[f"original_{'queue' if header == 'destination' else header.replace('-', '_')}"] = value
-    dropped = frozenset({"persistent", "reply-to", "expires"})
-    return _encode_copy(request, destination, changed, dropped, partly=True)
+    dropped = frozenset({"persistent", "reply-to", "expires", "expiration"})
+    return _encode_copy(request, destination, changed, dropped, resent, partly=True)
 
 
 def _encode_copy(
@@ -317,6 +340,7 @@ def _encode_copy(
     destination: str,
     changed: dict[str, str],
     dropped: frozenset[str],
+    resent: Resent,
     *,
     partly: bool = False,
 ) -> bytes:
@@ -329,9 +353,8 @@ def _encode_copy(
         raise MessageError("headers", str(error)) from None
     counted = headers.pop("content-length", None) is not None
     text = not counted if request.frame.tells_text else is_text(headers.get("content_type"), request.body)
-    kept = changed | {
-        k: v for k, v in headers.items() if k not in _OF_THE_DELIVERY and k not in dropped and k not in changed
-    }
+    left_out = _OF_THE_DELIVERY | dropped | changed.keys()
+    kept = changed | {k: v for k, v in resent(headers).items() if k not in left_out}
     unfit = _unfit(kept)
     if unfit and not partly:
         raise MessageError(next(iter(unfit))[:80], "cannot be sent again: holds a NUL, is too long or one too many")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import ConnectFailedError, ServerError
+from activemq.errors import BufferFullError, ConnectFailedError, NotConnectedError, ServerError
 from activemq.frames import encode
+from activemq.leftovers import Leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +53,7 @@ class Subscriptions(dict[str, Subscription]):
         super().__init__()
         self.coming: dict[str, Subscription] = {}  # by the `subscription` of their messages
         self._receipts = receipts
+        self._leftovers: Leftovers | None = None  # of the present connection, if UNSUBSCRIBE leaves any
         self._asked: dict[str, None] = {}  # receipts of SUBSCRIBEs that have no answer yet, in their order
         self._profile: Profile | None = None
         self._generation = 0
@@ -60,6 +63,7 @@ class Subscriptions(dict[str, Subscription]):
         """Begin with a connection: nothing is asked for on it yet."""
         self._profile = profile
         self._generation = generation
+        self._leftovers = Leftovers(profile) if profile.keeps_unacknowledged else None
         self.coming.clear()
         self._asked.clear()
 
@@ -82,13 +86,15 @@ class Subscriptions(dict[str, Subscription]):
         connection.write(encode("SUBSCRIBE", {**headers, "receipt": receipt}.items()))
         self._asked[receipt] = None
         self._receipts[receipt] = on_answer
+        if self._leftovers is not None:
+            self._leftovers.begun(subscription.id)
 
     async def ask_all(self, connection: Channel) -> None:
         """Send all, and wait for the answers; a refusal is one.
 
         Raises :class:`ConnectFailedError` if they do not come, :class:`ConnectionLostError` or as :meth:`ask`.
         """
-        waiting = set(self.values())
+        waiting = {subscription for subscription in self.values() if not self._just_cost_a_connection(subscription)}
         done = asyncio.Event()
         if not waiting:
             return
@@ -112,6 +118,27 @@ class Subscriptions(dict[str, Subscription]):
         if failed:
             raise failed[0]
 
+    def _just_cost_a_connection(self, subscription: Subscription) -> bool:
+        """Say whether to do without it this time, so that there is a connection for all others; then it is tried again.
+
+        Its ``error`` stays.
+        """
+        was_refused = subscription.error is not None and subscription.sent == self._generation - 1
+        return was_refused and self._profile is not None and self._profile.refusals_close
+
+    def acknowledged(self, frame: Frame) -> None:
+        """Note that an ACK was sent."""
+        if self._leftovers is not None:
+            self._leftovers.acknowledged(frame)
+
+    def hand_back(self, frame: Frame, connection: Channel | None) -> bool:
+        """Look at what the broker sent; True if it was of an ended subscription and nothing else is to be done."""
+        if self._leftovers is None or frame.command == "RECEIPT":
+            return False
+        data = self._leftovers.took(frame)
+        _write_if_any(connection, data)
+        return bool(data)
+
     def is_live(self, subscription: Subscription) -> bool:
         """Say whether the present connection was asked for it, and has to be told of its end."""
         asked = subscription.sent == self._generation and subscription.comes_as == subscription.id
@@ -119,6 +146,11 @@ class Subscriptions(dict[str, Subscription]):
 
     def unsubscribe(self, connection: Channel, subscription: Subscription) -> None:
         """Send UNSUBSCRIBE. Raises as :meth:`Channel.write`, with nothing sent."""
+        self._send_unsubscribe(connection, subscription)
+        if self._leftovers is not None:
+            _write_if_any(connection, self._leftovers.ended(subscription.id))
+
+    def _send_unsubscribe(self, connection: Channel, subscription: Subscription) -> None:
         if self._profile is None or self._profile.names_refused_subscriptions:
             connection.write(encode("UNSUBSCRIBE", [("id", subscription.id)]))
             return
@@ -148,3 +180,10 @@ class Subscriptions(dict[str, Subscription]):
             log.error("the broker refused the subscription to %s: %s", destination, subscription.error.message)
         if subscription.on_answer is not None and (error is None or subscription.error is not None):
             subscription.on_answer(subscription.error)
+
+
+def _write_if_any(connection: Channel | None, data: bytes) -> None:
+    """Hand back; if that cannot be sent the broker does it when the connection ends."""
+    if data and connection is not None:
+        with suppress(NotConnectedError, BufferFullError):
+            connection.write(data)

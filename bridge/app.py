@@ -334,8 +334,9 @@ def make_client(broker: Broker, max_body: int | None = None) -> Client:
     passcode = broker.passcode.get_secret_value()
     return Client(
         [Server(url.host, url.port, context if url.tls else None) for url in broker.urls],
-        Credentials(broker.login or None, passcode or None),
+        Credentials(broker.login or None, passcode or None, broker.vhost),
         kind=broker.kind,
+        declare=broker.declare,
         heartbeat=broker.heartbeat,
         limits=Limits(max_body=broker.max_frame if max_body is None else max_body),
     )

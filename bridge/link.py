@@ -64,6 +64,7 @@ class Link:
             reply_to=profile.reply_to(REPLIES),
             route=settings.name,
             persistent=settings.persistent,
+            media_type_header=profile.media_type_header,
             properties=[
                 *attempts_told(settings),
                 ("max_reply", str(settings.max_reply)),

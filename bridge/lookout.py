@@ -136,8 +136,14 @@ class Lookout:
     # -- the connections
 
     def _on_connected(self) -> None:
-        if self._main.connected and self._side.connected and self._presence.queues:
+        if not (self._main.connected and self._side.connected and self._presence.queues):
+            return
+        if self._side.profile.tells_who_listens:
             self._prove_same_broker()
+        elif not self._silent:
+            self._silent = True
+            kind = self._side.profile.kind
+            log.info("%s does not tell who listens on its queues: a call without a worker waits for its deadline", kind)
 
     def _on_lost(self, _: Exception) -> None:
         self._same_broker = False

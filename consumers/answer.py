@@ -81,6 +81,11 @@ def encode_answer(
         raise BadReplyError(str(error)) from None
 
 
+def described(reply: Reply, header: str) -> list[tuple[str, str]]:
+    """Return ``header``, if there is such a one (:attr:`Profile.media_type_header`), with the reply's media type."""
+    return [(header, reply.content_type)] if header and isinstance(reply.content_type, str) else []
+
+
 def _check(message: RequestMessage, reply: Reply) -> None:
     status, body, content_type = reply.status, reply.body, reply.content_type
     if not (isinstance(status, int) and 200 <= status <= 599):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import POISON, encode_copy, encode_poison, encode_reply
-from consumers.answer import deadline_of, encode_answer, replies_to, timings
+from consumers.answer import deadline_of, described, encode_answer, replies_to, timings
 from consumers.delivery import Delivery, renew
 from consumers.policies.attempts import Verdict, judge, told
 from consumers.reply import BadReplyError
@@ -137,7 +137,8 @@ class Slot:
     async def _hand_on(self, delivery: Delivery) -> bool:
         """Put a copy that counts at the end of the queue; False if the message cannot be copied."""
         message = delivery.message
-        copy = partial(encode_copy, message, self._client.profile.queue(self._queue), message.attempt + 1)
+        profile = self._client.profile
+        copy = partial(encode_copy, message, profile.queue(self._queue), message.attempt + 1, resent=profile.resent)
         try:
             await delivery.replace(copy, str(message.attempt + 1), self.subscription)
         except MessageError as error:
@@ -155,7 +156,8 @@ class Slot:
         if not await self._tell(delivery, "poisoned"):
             return
         try:
-            poison = partial(encode_poison, message, self._client.profile.queue(name))
+            profile = self._client.profile
+            poison = partial(encode_poison, message, profile.queue(name), resent=profile.resent)
             await delivery.replace(poison, "poison", self.subscription)
         except MessageError as error:
             log.error("call %s: cannot be parked, and is dropped: %s", delivery.call, error)  # noqa: TRY400 - as above
@@ -215,7 +217,8 @@ class Slot:
         receipt = self._receipt()
         if not isinstance(outcome, str):
             try:
-                return encode_answer(message, outcome, receipt, properties or ())
+                media_type = described(outcome, self._client.profile.media_type_header)
+                return encode_answer(message, outcome, receipt, [*(properties or ()), *media_type])
             except BadReplyError as error:
                 self._counts.failed += 1
                 log.error("call %s: the reply cannot be sent: %s", message.correlation_id, error)  # noqa: TRY400

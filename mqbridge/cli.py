@@ -41,6 +41,10 @@ PasscodeFile = Annotated[
     typer.Option(help="A file with the passcode; else MQBRIDGE_BROKER__PASSCODE.", dir_okay=False, show_default=False),
 ]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-n", help="Idle slots for each queue.", min=1, max=1_000)]
+Vhost = Annotated[str, typer.Option(help="The virtual host, on RabbitMQ.")]
+Declare = Annotated[
+    bool, typer.Option("--declare/--no-declare", help="Declare queues, or take those that are there, on RabbitMQ.")
+]
 HealthFile = Annotated[
     Path | None,
     typer.Option(
@@ -145,6 +149,8 @@ def work(
     broker: Broker = DEFAULT_BROKER,
     login: Login = None,
     passcode_file: PasscodeFile = None,
+    vhost: Vhost = "/",
+    declare: Declare = True,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
@@ -173,7 +179,7 @@ def work(
         raise CommandError("--config and --allow-anonymous are for --http", 2)
     if http is not None and (broker != DEFAULT_BROKER or login or passcode_file):
         raise CommandError("--http needs no broker: leave out --broker, --login and --passcode-file", 2)
-    servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
+    servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
     if reload:
         from mqbridge.commands.reload import rerun_on_change
 
@@ -186,7 +192,7 @@ def work(
             raise CommandError("--health-file is for a worker at a broker; with --http ask /-/live", 2)
         settings = direct.direct_settings(found, http, config, allow_anonymous=allow_anonymous)
         sys.exit(direct.serve_worker(found, settings, concurrency))
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
 
 
 @app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
@@ -196,6 +202,8 @@ def forward(
     broker: Broker = DEFAULT_BROKER,
     login: Login = None,
     passcode_file: PasscodeFile = None,
+    vhost: Vhost = "/",
+    declare: Declare = True,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     log_level: LogLevel = "info",
@@ -206,9 +214,9 @@ def forward(
     from mqbridge.environment import credentials
 
     log_to_stderr(log_level)
-    servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
+    servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
 
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")

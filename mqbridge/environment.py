@@ -25,13 +25,16 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def credentials(login: str | None, passcode_file: Path | None) -> Credentials:
+def credentials(login: str | None, passcode_file: Path | None, vhost: str = "/") -> Credentials:
     """Return who to be at the broker: the options, or else the environment.
 
-    Raises :class:`CommandError` naming a file that cannot be read.
+    Raises :class:`CommandError` naming what cannot be used.
     """
     passcode = read_secret(passcode_file) if passcode_file else os.environ.get(PASSCODE)
-    return Credentials(login or os.environ.get(LOGIN), passcode)
+    try:
+        return Credentials(login or os.environ.get(LOGIN), passcode, vhost)
+    except ValueError as error:
+        raise CommandError(str(error), 2) from error
 
 
 def admin_key(file: Path | None) -> str:

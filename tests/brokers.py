@@ -12,6 +12,7 @@ import pytest
 
 from activemq.embedded import EmbeddedBroker
 from activemq.errors import ArtifactError
+from tests.rabbitmq import RabbitMq
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +51,17 @@ def _embedded(kind: str) -> Callable[..., RealBroker]:
     return make
 
 
+def _rabbitmq(data_dir: Path | None = None, **options: Any) -> RabbitMq:
+    """A :class:`RabbitMq`, in a folder of its own."""
+    return RabbitMq(**options)
+
+
 # Another kind of broker for the tests marked `every_broker` is another line here.
-KINDS: Mapping[str, Callable[..., RealBroker]] = {"classic": _embedded("classic"), "artemis": _embedded("artemis")}
+KINDS: Mapping[str, Callable[..., RealBroker]] = {
+    "classic": _embedded("classic"),
+    "artemis": _embedded("artemis"),
+    "rabbitmq": _rabbitmq,
+}
 
 
 def skip_or_fail(error: ArtifactError) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.brokers import KINDS, Pool, RealBroker, start_own
+from tests.differences import differs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BROKER_FIXTURES = {"broker", "brokers", "own_broker"}
+BROKER_FIXTURES = {"broker", "brokers", "own_broker", "rabbitmq"}
 IN_PROCESS = "in-process"  # a carrier that is no broker
 OwnBroker = Callable[..., Awaitable[RealBroker]]
 
@@ -49,16 +50,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    without_jobs = []
     for item in items:
-        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        if parameters.get("carrier") == IN_PROCESS and item.get_closest_marker("jobs"):
-            without_jobs.append(item)  # not part of what is promised there
-        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())) or parameters.get("carrier") in KINDS:
+        uses = BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if uses or _parameters(item).get("carrier") in KINDS:
             item.add_marker(pytest.mark.broker)
-    if without_jobs:
-        config.hook.pytest_deselected(items=without_jobs)
-        items[:] = [item for item in items if item not in without_jobs]
+    left_out = [item for item in items if _is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    """Whether it says what is not promised there: jobs without a store, or what differs on its kind of broker."""
+    parameters = _parameters(item)
+    if parameters.get("carrier") == IN_PROCESS and item.get_closest_marker("jobs"):
+        return True
+    if not isinstance(item, pytest.Function) or not item.get_closest_marker("every_broker"):
+        return False
+    kind = next((str(parameters[name]) for name in ("broker_kind", "target_kind", "carrier") if name in parameters), "")
+    path = item.path.relative_to(item.config.rootpath).as_posix()
+    return differs(kind, path, item.name, item.originalname)
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +113,9 @@ async def own_broker(tmp_path: Path, broker_kind: str) -> AsyncIterator[OwnBroke
     yield start
     for one in started:
         await one.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(brokers: Pool) -> Any:
+    """The session's RabbitMQ, for what is its own: a :class:`tests.rabbitmq.RabbitMq`."""
+    return brokers.get("rabbitmq")

@@ -5,9 +5,10 @@ from activemq.brokers.attendance import Attendance
 from activemq.brokers.classic import CLASSIC
 from activemq.brokers.epitaph import Epitaph
 from activemq.brokers.profile import Profile, Question
+from activemq.brokers.rabbitmq import RABBITMQ
 from activemq.errors import ConnectFailedError
 
-PROFILES: dict[str, Profile] = {profile.kind: profile for profile in (CLASSIC, ARTEMIS)}
+PROFILES: dict[str, Profile] = {profile.kind: profile for profile in (CLASSIC, ARTEMIS, RABBITMQ)}
 
 
 def profile_for(kind: str, server: str) -> Profile:

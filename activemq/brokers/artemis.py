@@ -41,9 +41,14 @@ class Artemis:
     # In 1.2 it closes the connection after each ERROR, in 1.1 only after a refused login [2.57].
     versions: str = "1.1"
     names_refused_subscriptions: bool = False
+    refusals_close: bool = False
     # An ACK in a transaction takes effect at once, and is not undone [2.57].
     acks_in_transactions: bool = False
     tells_text: bool = False
+    tells_who_listens: bool = True
+    tells_time: bool = True
+    keeps_unacknowledged: bool = False
+    media_type_header: str = ""
     replies_need: str = (
         "has the STOMP acceptor anycastPrefix=/queue/;multicastPrefix=/topic/, are addresses of bridge.reply.# "
         "MULTICAST, and may this login create and read them? docs/brokers.md has the settings"
@@ -59,6 +64,9 @@ class Artemis:
 
     def on_connection(self, token: str) -> Artemis:
         return replace(self, token=token)
+
+    def without_declaring(self) -> Artemis:
+        return self
 
     def queue(self, name: str) -> str:
         return f"/queue/{name}"
@@ -104,6 +112,15 @@ class Artemis:
         # With the number, because a correlation id of others need not be unique; it comes last, so that it is not cut.
         correlation_id = (frame.get("correlation-id") or "")[:900]
         return [("_AMQ_DUPL_ID", f"{correlation_id}-{_number(frame)}-{what}")]
+
+    def hand_back(self, subscription: str, acks: Sequence[str]) -> Sequence[tuple[str, Mapping[str, str]]]:  # noqa: ARG002
+        return ()  # UNSUBSCRIBE has done it
+
+    def undelivered(self, error: Frame, last: str) -> tuple[str, str] | None:  # noqa: ARG002
+        return None
+
+    def resent(self, headers: dict[str, str]) -> dict[str, str]:
+        return headers
 
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:  # noqa: ARG002 - see questions
         names = ",".join(f"'{queue}'" for queue in queues)

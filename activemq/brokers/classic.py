@@ -32,8 +32,13 @@ class Classic:
     kind: str = "classic"
     versions: str = "1.2,1.1"
     names_refused_subscriptions: bool = True
+    refusals_close: bool = False
     acks_in_transactions: bool = True
     tells_text: bool = True
+    tells_who_listens: bool = True
+    tells_time: bool = True
+    keeps_unacknowledged: bool = False
+    media_type_header: str = ""
     replies_need: str = "may this login create, write and read temporary queues?"
     presence_needs: str = "are its advisories on, and may this login read them and the topic bridge.presence?"
 
@@ -41,6 +46,9 @@ class Classic:
         return server.startswith("ActiveMQ/")  # Artemis says ActiveMQ-Artemis/…
 
     def on_connection(self, token: str) -> Classic:  # noqa: ARG002 - temporary queues are the connection's anyway
+        return self
+
+    def without_declaring(self) -> Classic:
         return self
 
     def queue(self, name: str) -> str:
@@ -77,6 +85,15 @@ class Classic:
 
     def once(self, frame: Frame, what: str) -> Sequence[tuple[str, str]]:  # noqa: ARG002 - transactions do it
         return ()
+
+    def hand_back(self, subscription: str, acks: Sequence[str]) -> Sequence[tuple[str, Mapping[str, str]]]:  # noqa: ARG002
+        return ()  # UNSUBSCRIBE has done it
+
+    def undelivered(self, error: Frame, last: str) -> tuple[str, str] | None:  # noqa: ARG002
+        return None
+
+    def resent(self, headers: dict[str, str]) -> dict[str, str]:
+        return headers
 
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:
         # Consumer advisories: a new subscriber has one for each consumer that is there, and nothing for none. One

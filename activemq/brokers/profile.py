@@ -49,6 +49,11 @@ class Profile(Protocol):
         ...
 
     @property
+    def refusals_close(self) -> bool:
+        """Whether a refused SUBSCRIBE ends the connection."""
+        ...
+
+    @property
     def acks_in_transactions(self) -> bool:
         """Whether an ACK inside a transaction takes effect with its COMMIT, and not before."""
         ...
@@ -56,6 +61,32 @@ class Profile(Protocol):
     @property
     def tells_text(self) -> bool:
         """Whether a text message comes without ``content-length``, which tells it from one of bytes."""
+        ...
+
+    @property
+    def tells_who_listens(self) -> bool:
+        """Whether the broker tells who listens on a queue, by :meth:`roll_call` or :meth:`questions`."""
+        ...
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the broker stamps messages with its time, as it comes out of its box; see :meth:`stamp`."""
+        ...
+
+    @property
+    def keeps_unacknowledged(self) -> bool:
+        """Whether what is unacknowledged stays with the connection when its subscription ends.
+
+        If so, :meth:`hand_back` gives it to others; elsewhere UNSUBSCRIBE does.
+        """
+        ...
+
+    @property
+    def media_type_header(self) -> str:
+        """The header that tells programs of the broker's other protocols the media type of a body; empty: none.
+
+        What the message contract has for it, and what STOMP programs read, is the property ``content_type``.
+        """
         ...
 
     @property
@@ -76,6 +107,13 @@ class Profile(Protocol):
         """Return the profile for one connection; ``token`` is random, 32 hex digits, and of this connection alone.
 
         What :meth:`replies`, :meth:`reply_to`, :meth:`echo` and :meth:`echo_to` return belongs to that connection.
+        """
+        ...
+
+    def without_declaring(self) -> Profile:
+        """Return the profile for a broker on which others declare the queues, of whatever kind they like.
+
+        Where queues have no kinds it is the same profile.
         """
         ...
 
@@ -141,6 +179,28 @@ class Profile(Protocol):
         """
         ...
 
+    def hand_back(self, subscription: str, acks: Sequence[str]) -> Sequence[tuple[str, Mapping[str, str]]]:
+        """Return the frames, command and headers, that give to others what an ended subscription left behind.
+
+        ``subscription``: its id; ``acks``: the ``ack`` headers of those messages. Only where the connection keeps them.
+        """
+        ...
+
+    def undelivered(self, error: Frame, last: str) -> tuple[str, str] | None:
+        """Read an ERROR that says that a message came for a subscription that has ended, and so was not handed over.
+
+        ``last``: the ``message-id`` of the delivery before it on this connection. Returns the subscription's id and the
+        ``ack`` header that the message would have had, for :meth:`hand_back`; None for any other ERROR.
+        """
+        ...
+
+    def resent(self, headers: dict[str, str]) -> dict[str, str]:
+        """Return the headers with which a message that came with ``headers`` can be sent again, equal to what it was.
+
+        Without those that would be orders to the broker. Names and values are unescaped.
+        """
+        ...
+
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:
         """Return the SUBSCRIBE headers of what tells who listens on ``queues``, and on the topic ``beacon``.
 
@@ -155,8 +215,7 @@ class Profile(Protocol):
 
         They come in the order of the questions, to ``answer_to`` (see :meth:`reply_to`), and before what is sent there
         afterwards. Those about the topic ``beacon`` say whether the others are worth anything: at least one that
-        somebody listens there, and none that nobody does. No questions and no :meth:`roll_call`: this kind of broker
-        does not tell who listens.
+        somebody listens there, and none that nobody does.
         """
         ...
 

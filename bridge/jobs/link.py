@@ -111,6 +111,7 @@ class JobLink:
                 reply_to=profile.durable_reply_to(self._replies),
                 route=route,
                 persistent=True,
+                media_type_header=profile.media_type_header,
             )
         return known
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SecretStr, StringConstraints, ValidationInfo
 
 from activemq.brokers.profile import QUEUE_NAME
 from bridge.certificates import subject_of_name
@@ -237,6 +237,7 @@ Origin = Annotated[str, AfterValidator(check_origin)]
 Url = Annotated[BrokerUrl, BeforeValidator(_broker_url)]
 Login = Annotated[str, AfterValidator(_one_line)]
 Secret = Annotated[SecretStr, AfterValidator(_one_line_secret)]
+Vhost = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line)]
 Stream = Annotated[Literal[False, True, "body"], BeforeValidator(_stream)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
 CertificateSubject = Annotated[str, AfterValidator(_certificate_subject)]

@@ -41,6 +41,7 @@ from .fields import (
     StoreUrl,
     Stream,
     Url,
+    Vhost,
 )
 
 KIB = 1 << 10
@@ -87,6 +88,8 @@ class Broker(Section):
     login: Login = ""
     passcode: Secret = SecretStr("")
     passcode_file: File = None
+    vhost: Vhost = "/"
+    declare: bool = True
     tls_ca: File = None
     heartbeat: Duration = 10.0
     publish_timeout: Duration = 5.0

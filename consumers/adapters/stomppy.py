@@ -22,7 +22,7 @@ from activemq.errors import ConnectionLostError, MessageError, ProtocolError, Se
 from activemq.frames import Frame
 from activemq.message import POISON, RequestMessage, encode_copy, encode_poison, encode_reply
 from consumers.adapters.stomppy_link import Link
-from consumers.answer import call_of, deadline_of, encode_answer, replies_to, timings
+from consumers.answer import call_of, deadline_of, described, encode_answer, replies_to, timings
 from consumers.counts import Counts
 from consumers.handler import is_async, make_call
 from consumers.policies.attempts import Verdict, judge, told
@@ -200,7 +200,8 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
 
     def _hand_on(self, message: RequestMessage, frame: StompFrame, generation: int) -> bool:
         """Put a copy that counts at the end of the queue; False if the message cannot be copied."""
-        copy = partial(encode_copy, message, self._link.profile.queue(self._queue), message.attempt + 1)
+        profile = self._link.profile
+        copy = partial(encode_copy, message, profile.queue(self._queue), message.attempt + 1, resent=profile.resent)
         try:
             self._link.replace(frame, generation, copy, str(message.attempt + 1))
         except MessageError as error:
@@ -217,7 +218,8 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
         log.error("call %s: lost %d times; parked in %s", call_of(message), message.attempt, name)
         self._reply(message, "poisoned", generation, told(message))
         try:
-            poison = partial(encode_poison, message, self._link.profile.queue(name))
+            profile = self._link.profile
+            poison = partial(encode_poison, message, profile.queue(name), resent=profile.resent)
             self._link.replace(frame, generation, poison, "poison")
         except MessageError as error:
             log.error("call %s: cannot be parked, and is dropped: %s", call_of(message), error)  # noqa: TRY400 - as above
@@ -284,7 +286,8 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
     ) -> bytes:
         if not isinstance(outcome, str):
             try:
-                return encode_answer(message, outcome, receipt, properties)
+                media_type = described(outcome, self._link.profile.media_type_header)
+                return encode_answer(message, outcome, receipt, [*properties, *media_type])
             except BadReplyError as error:
                 self.counts.failed += 1
                 log.error("call %s: the reply cannot be sent: %s", call_of(message), error)  # noqa: TRY400 - it says all

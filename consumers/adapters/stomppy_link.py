@@ -138,10 +138,14 @@ class Link:
 
     def ack(self, frame: StompFrame, generation: int, **transaction: str) -> None:
         """Acknowledge a message, on its own connection only."""
-        names = ("ack",) if self._connection.version == "1.2" else ("message-id", "subscription")
         with self._lock:  # or it could slip onto the next one
             self._check(generation)
-            self._connection.ack(*(frame.headers[name] for name in names), **transaction)
+            self._connection.ack(*self._names_of(frame), **transaction)
+
+    def _names_of(self, frame: StompFrame) -> list[str]:
+        """Return what names a message in an ACK."""
+        names = ("ack",) if self._connection.version == "1.2" else ("message-id", "subscription")
+        return [frame.headers[name] for name in names]
 
     def replace(self, frame: StompFrame, generation: int, encode: Encode, what: str) -> None:
         """Put another message in this one's place; if the broker will not, give it back.
@@ -160,10 +164,16 @@ class Link:
         except ServerError as error:
             log.error("message %s could not be moved: %s", frame.headers.get("message-id"), error)  # noqa: TRY400 - it says all
             time.sleep(_GIVE_BACK_AFTER)
-            with self._lock:
-                self._check(generation)  # the next connection's subscription is none of this message's
-            self.unsubscribe(frame.headers["subscription"])
-            self.subscribe(frame.headers["subscription"])
+            self._give_back(frame, generation)
+
+    def _give_back(self, frame: StompFrame, generation: int) -> None:
+        with self._lock:
+            self._check(generation)  # the next connection's subscription is none of this message's
+            if self.profile.keeps_unacknowledged:
+                self._connection.nack(*self._names_of(frame), requeue="true")
+                return
+        self.unsubscribe(frame.headers["subscription"])
+        self.subscribe(frame.headers["subscription"])
 
     def _in_transaction(self, frame: StompFrame, generation: int, encode: Encode) -> None:
         name = f"{self._name}-{self._queue}-move-{next(self._receipts)}"

@@ -81,19 +81,28 @@ async def _look_at_broker(settings: Settings) -> list[Finding]:
             reason = str(client.last_error or "no answer")
             advice = "is it running, is the address right, may this login connect? `mqbridge broker` runs one here"
             return [Finding("broker", ok=False, detail=f"{urls}: {reason}", advice=advice)]
-        clock = client.clock
-        skew = f"{clock.offset_ms:+.0f} ms (± {clock.error_ms:.0f})"
         return [
             Finding("broker", ok=True, detail=f"{urls}: connected ({client.profile.kind})"),
-            Finding("echo", ok=clock.measured, detail=f"clock offset {skew}" if clock.measured else "no echo came back",
-                    advice="" if clock.measured else client.profile.replies_need),
-            Finding("clocks", ok=abs(clock.offset_ms) < SKEW, detail=skew,
-                    advice="" if abs(clock.offset_ms) < SKEW else "deadlines are corrected for it, but use NTP"),
+            *_look_at_clock(client),
             await _look_at_replies(client),
             *await _look_at_workers(bridge),
-        ]  # fmt: skip
+        ]
     finally:
         await bridge.stop()
+
+
+def _look_at_clock(client: Client) -> list[Finding]:
+    clock = client.clock
+    if not (clock.measured or client.profile.tells_time):
+        advice = "deadlines are told in each machine's own time: keep bridges and workers on NTP"
+        return [Finding("clocks", ok=True, detail="the broker does not tell its time", advice=advice, warning=True)]
+    skew = f"{clock.offset_ms:+.0f} ms (± {clock.error_ms:.0f})"
+    return [
+        Finding("echo", ok=clock.measured, detail=f"clock offset {skew}" if clock.measured else "no echo came back",
+                advice="" if clock.measured else client.profile.replies_need),
+        Finding("clocks", ok=abs(clock.offset_ms) < SKEW, detail=skew,
+                advice="" if abs(clock.offset_ms) < SKEW else "deadlines are corrected for it, but use NTP"),
+    ]  # fmt: skip
 
 
 async def _look_at_replies(client: Client) -> Finding:

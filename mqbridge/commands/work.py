@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 
 
 async def run_worker(
-    worker: Worker, servers: Sequence[Server], who: Credentials, concurrency: int, health: Path | None = None
+    worker: Worker,
+    servers: Sequence[Server],
+    who: Credentials,
+    concurrency: int,
+    health: Path | None = None,
+    *,
+    declare: bool = True,
 ) -> int:
-    """Run a worker until a signal; return the exit code. ``health``: see :mod:`mqbridge.health`."""
-    client = Client(servers, who)
+    """Run a worker until a signal; return the exit code.
+
+    ``health``: see :mod:`mqbridge.health`; ``declare``: as for :class:`activemq.Client`.
+    """
+    client = Client(servers, who, declare=declare)
     try:
         queues = ", ".join(f"{queue} × {number}" for queue, number in worker.slots(concurrency).items())
     except ValueError as error:

@@ -190,11 +190,11 @@ async def test_a_wrong_login_is_told_in_last_error_and_shows_no_passcode(
 async def test_a_broker_without_a_profile_is_told_and_left(
     logs: pytest.LogCaptureFixture, eventually: Eventually, recorder: Recorder
 ) -> None:
-    async with FakeBroker(server="RabbitMQ/4.3.5") as broker, client_of(broker, backoff=recorder) as client:
+    async with FakeBroker(server="OpenMQ/6.5") as broker, client_of(broker, backoff=recorder) as client:
         await eventually(lambda: len(recorder.asked) >= 2)
-        assert "no profile for RabbitMQ/4.3.5" in str(client.last_error)
+        assert "no profile for OpenMQ/6.5" in str(client.last_error)
         assert not client.connected
-    assert logs.text.count("no profile for RabbitMQ/4.3.5") == 1
+    assert logs.text.count("no profile for OpenMQ/6.5") == 1
 
 
 async def test_the_kind_can_be_set(eventually: Eventually) -> None:

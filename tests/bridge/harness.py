@@ -152,7 +152,8 @@ async def running(
             assert ready.done(), "the bridge did not get ready"
             # So that a call without a worker is always refused, and not only when the bridge was quick to know.
             bridge = made[0]
-            await until(lambda: bridge.presence.known or not bridge.presence.queues, "who listens is known")
+            if bridge.client.profile.tells_who_listens:
+                await until(lambda: bridge.presence.known or not bridge.presence.queues, "who listens is known")
         yield Running(made[0], ports[0], stop, served)
     finally:
         stop.set()

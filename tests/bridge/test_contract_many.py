@@ -67,7 +67,7 @@ class StompPyWorker(stomp.ConnectionListener):
     """Does only what a worker must: copy the correlation id, send to reply-to."""
 
     def __init__(self, broker, queue):
-        self.connection = stomp.Connection12([("127.0.0.1", broker.stomp_port)], auto_decode=False)
+        self.connection = stomp.Connection12([("127.0.0.1", broker.stomp_port)], auto_decode=False, vhost="/")
         self.connection.set_listener("worker", self)
         self.connection.connect(broker.login, broker.passcode, wait=True)
         self.ready = threading.Event()

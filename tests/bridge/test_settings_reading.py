@@ -88,6 +88,8 @@ def test_an_empty_file_gives_the_documented_defaults():
         "kind": "auto",
         "login": "",
         "passcode_file": None,
+        "vhost": "/",
+        "declare": True,
         "tls_ca": None,
         "heartbeat": 10.0,
         "publish_timeout": 5.0,

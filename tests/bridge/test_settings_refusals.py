@@ -69,6 +69,8 @@ SECTION_VALUES = [
     ("broker", "kind", '"clasic"', 'did you mean "classic"?'),
     ("broker", "login", "5", "must be a string (is 5)"),
     ("broker", "login", '"a\\nb"', "must be one line"),
+    ("broker", "vhost", '""', "must not be empty"),
+    ("broker", "declare", '"no"', "must be true or false"),
     ("broker", "passcode_file", "5", "must be the path of a file (is 5)"),
     ("broker", "heartbeat", '"0ms"', "must be greater than 0 (is 0ms)"),
     ("broker", "publish_timeout", '"5"', '"5" is not a duration'),

@@ -28,7 +28,7 @@ class Replies(stomp.ConnectionListener):
 
 @pytest.fixture(params=CONNECTIONS)
 def peer(request, broker):
-    connection = CONNECTIONS[request.param]([("127.0.0.1", broker.stomp_port)], auto_decode=False)
+    connection = CONNECTIONS[request.param]([("127.0.0.1", broker.stomp_port)], auto_decode=False, vhost="/")
     replies = Replies()
     connection.set_listener("replies", replies)
     connection.connect(broker.login, broker.passcode, wait=True)

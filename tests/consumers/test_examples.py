@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.consumers.harness import PATIENCE
+from tests.consumers.harness import PATIENCE, Requester, new_client
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -86,6 +86,18 @@ async def test_stomppy_worker(broker, requester, tmp_path):
     async with process("stomppy_worker.py", "127.0.0.1", broker.stomp_port, broker.login, passcode, says="ready"):
         reply = await requester.call("hello", "Ada")
     assert json.loads(reply.body) == {"hello": "Ada"}
+
+
+async def test_amqp_worker(rabbitmq, tmp_path):
+    passcode = tmp_path / "passcode"
+    passcode.write_text(rabbitmq.passcode + "\n")
+    arguments = "amqp_worker.py", "127.0.0.1", rabbitmq.amqp_port, rabbitmq.login, passcode
+    async with Requester(new_client(rabbitmq)) as requester, process(*arguments, says="ready"):
+        reply = await requester.call("hello", "Ada")
+        wrong = await requester.call("hello", b"\xff")
+    assert (reply.get("http_status"), reply.get("content-type")) == ("200", "application/json")
+    assert json.loads(reply.body) == {"hello": "Ada"}
+    assert wrong.get("http_status") == "422"
 
 
 async def test_http_service_behind_the_sidecar(broker, requester):

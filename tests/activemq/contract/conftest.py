@@ -47,6 +47,7 @@ FACTS = {
         reply_place=("/topic/bridge.reply.stomppy", "bridge.reply.stomppy"),
         counts_returned=False,
     ),
+    "rabbitmq": Facts("/queue/secret.elsewhere", "access_refused", temporary_queues=False, hides_receipts=False),
 }
 
 

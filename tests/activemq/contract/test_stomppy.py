@@ -42,7 +42,11 @@ class Peer:
 
     def __init__(self, target) -> None:
         self.connection = stomp.Connection12(
-            [(target.host, target.port)], auto_decode=False, auto_content_length=False, reconnect_attempts_max=1
+            [(target.host, target.port)],
+            auto_decode=False,
+            auto_content_length=False,
+            reconnect_attempts_max=1,
+            vhost="/",
         )
         self.listener = Listener()
         self.connection.set_listener("test", self.listener)

@@ -103,7 +103,7 @@ async def test_a_route_may_not_look_at_keys(world, a_key):
     for _ in range(2):
         calling = world.begin("/off", b"x", a_key)
         request = await world.request("off")
-        assert "temp-queue" in request.get("reply-to")
+        assert "bridge.replies." not in request.get("reply-to")
         assert request.get("idempotency_key") is None
         await world.worker.reply(request, b"ok")
         assert (await calling).get("job-state") is None
