@@ -12,13 +12,15 @@ from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.cors import with_cors
+from bridge.dashboard.feed import feed_of
 from bridge.deadletters.office import DeadLetters
 from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.dashboard import Dashboard
 from bridge.endpoints.dead_letters import dead_letter_routes
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
-from bridge.endpoints.job_list import job_list_routes
+from bridge.endpoints.job_list import JobList
 from bridge.endpoints.jobs import JobsEndpoint
 from bridge.endpoints.metrics import metrics_route, route_now
 from bridge.endpoints.operations import operation_routes
@@ -41,6 +43,7 @@ from bridge.presence import Presence
 from bridge.problems import retry_later
 from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
+from bridge.sessions import Sessions
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
 
@@ -88,13 +91,15 @@ class Bridge:
         self.access = Access(settings)
         self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
-        gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
+        sessions = Sessions(self.place.secret)
+        gate = Gate(AdminKey(settings.admin.key_sha256), self.access, sessions)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
             *dead_letter_routes(self._letters, gate, settings.server.public_url),
-            *job_list_routes(lambda: self._jobs, gate),
+            *JobList(lambda: self._jobs, gate).routes(),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
+            *Dashboard(self._feed, lambda: self.admission.draining, gate).routes(),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
         self._pages = make_pages(
@@ -211,6 +216,9 @@ class Bridge:
             admission=self.admission,
             router=self.router,
         )
+
+    def _feed(self) -> dict[str, Any]:
+        return feed_of(self._look(), self.history.steps())
 
     def _look(self) -> Snapshot:
         client, jobs = self._client, self._jobs

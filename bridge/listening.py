@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from bridge.sessions import SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,13 +25,14 @@ class Place:
     """Which of the processes on the same addresses this one is; ``number`` counts from 1.
 
     ``sockets`` are bound, not listening: the process listens once it can serve. ``tell_others`` has them read their
-    settings anew, too.
+    settings anew, too. ``secret``: what they share to know each other's sessions of the operator.
     """
 
     number: int = 1
     of: int = 1
     sockets: tuple[socket.socket, ...] = ()
     tell_others: Callable[[], None] = lambda: None
+    secret: bytes = field(default_factory=lambda: os.urandom(SECRET_BYTES), repr=False)
 
 
 def listen(addresses: Sequence[str]) -> list[socket.socket]:

@@ -41,6 +41,15 @@ PasscodeFile = Annotated[
     typer.Option(help="A file with the passcode; else MQBRIDGE_BROKER__PASSCODE.", dir_okay=False, show_default=False),
 ]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-n", help="Idle slots for each queue.", min=1, max=1_000)]
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file to write each second whether it is ready.",
+        dir_okay=False,
+        envvar="MQBRIDGE_HEALTH_FILE",
+        show_default=False,
+    ),
+]
 DEFAULT_BROKER = ["stomp://127.0.0.1:61613"]
 
 
@@ -137,6 +146,7 @@ def work(
     login: Login = None,
     passcode_file: PasscodeFile = None,
     concurrency: Concurrency = 1,
+    health_file: HealthFile = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
     http: Annotated[
         str | None,
@@ -172,9 +182,11 @@ def work(
     if http is not None:
         from mqbridge.commands import direct
 
+        if health_file is not None:
+            raise CommandError("--health-file is for a worker at a broker; with --http ask /-/live", 2)
         settings = direct.direct_settings(found, http, config, allow_anonymous=allow_anonymous)
         sys.exit(direct.serve_worker(found, settings, concurrency))
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
 
 
 @app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
@@ -185,6 +197,7 @@ def forward(
     login: Login = None,
     passcode_file: PasscodeFile = None,
     concurrency: Concurrency = 1,
+    health_file: HealthFile = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker that hands each message to an HTTP service."""
@@ -195,7 +208,7 @@ def forward(
     log_to_stderr(log_level)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
 
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")

@@ -6,9 +6,7 @@ that use either get the marker ``broker``, so ``pytest -m "not broker"`` leaves 
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import pytest
 
 from activemq.embedded import EmbeddedBroker
 from activemq.errors import ArtifactError
+from activemq.testing.background import BackgroundLoop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,24 +54,6 @@ def skip_or_fail(error: ArtifactError) -> None:
         f"no broker to test against ({error}). To enable these tests run scripts/test once with "
         "the network up: the jars are kept after that."
     )
-
-
-class BackgroundLoop:
-    """An event loop in a thread, which outlives the loops of single tests."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="session broker")
-        self._thread.start()
-
-    def run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        self.run(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @pytest.fixture(scope="session")

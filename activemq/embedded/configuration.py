@@ -64,7 +64,7 @@ class Configuration:
     """All that goes into ``activemq.xml``.
 
     ``worker_queues`` are the queues that workers may use, as names or ``prefix.>``; the default is all of them.
-    Name them to keep workers from each other's queues and from the replies of jobs.
+    Name them to keep workers from each other's queues and from the replies of jobs. ``address`` is where it listens.
     """
 
     stomp_port: int
@@ -72,6 +72,7 @@ class Configuration:
     logins: tuple[Login, ...]
     worker_queues: tuple[str, ...] = (">",)
     limits: BrokerLimits = field(default_factory=BrokerLimits)
+    address: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         for port in (self.stomp_port, self.openwire_port):
@@ -98,6 +99,7 @@ def render(configuration: Configuration) -> str:
         store_limit=limits.store,
         temp_limit=limits.temp,
         max_frame=limits.max_frame,
+        address=configuration.address,
         stomp_port=configuration.stomp_port,
         openwire_port=configuration.openwire_port,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bridge.endpoints.job_answers import as_result
 from bridge.jobs.model import Failure, Reply, State, Wanted
 from bridge.jobs.store import StoreUnavailableError
 from bridge.problems import Problem, retry_later
@@ -23,39 +25,54 @@ if TYPE_CHECKING:
     from bridge.jobs.model import Job
     from bridge.jobs.service import JobService
     from bridge.jobs.trail import Step
+    from bridge.translate import Answer
 
 _NO_STORE: Final = {"cache-control": "no-store"}
 _USUAL: Final = 50
 MOST: Final = 200  # jobs on one page
+SHOWN: Final = 64 * 1024  # bytes of a result
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _CURSOR: Final = re.compile(r"([0-9]{1,15})-([0-9a-f]{32})")
 _STATES: Final[Mapping[str, State]] = {state.value: state for state in State if state is not State.REFUSED}
 
 
-def job_list_routes(jobs: Callable[[], JobService | None], gate: Gate) -> list[Route]:
-    """Return the pages; ``gate`` knows the operator, ``jobs`` is None until the bridge has started."""
+class JobList:
+    """The pages; ``gate`` knows the operator, ``jobs`` is None until the bridge has started."""
 
-    def service() -> JobService:
-        found = jobs()
+    def __init__(self, jobs: Callable[[], JobService | None], gate: Gate) -> None:
+        self._jobs = jobs
+        self._gate = gate
+
+    def routes(self) -> list[Route]:
+        """Return where they are."""
+        return [
+            Route("/-/api/jobs", self._some, methods=["GET"]),
+            Route("/-/api/jobs/{id}", self._one, methods=["GET"]),
+            Route("/-/api/jobs/{id}", self._cancel, methods=["DELETE"]),
+            Route("/-/api/jobs/{id}/result", self._result, methods=["GET"]),
+        ]
+
+    @property
+    def _service(self) -> JobService:
+        found = self._jobs()
         if found is None:
             raise _unavailable()
         return found
 
-    async def some(request: Request) -> Response:
-        gate.check_admin(request)
+    async def _some(self, request: Request) -> Response:
+        self._gate.check_admin(request)
         wanted = _wanted(request)
         try:
-            found = await service().store.browse(wanted, service().now_ms())
+            found = await self._service.store.browse(wanted, self._service.now_ms())
         except StoreUnavailableError as error:
             raise _unavailable() from error
         more = f"{found[-1].created_ms}-{found[-1].id}" if len(found) == wanted.limit else None
         return JSONResponse({"jobs": [_line(job) for job in found], "next": more}, headers=_NO_STORE)
 
-    async def one(request: Request) -> Response:
-        gate.check_admin(request)
-        job_id = request.path_params["id"]
+    async def _one(self, request: Request) -> Response:
+        self._gate.check_admin(request)
         try:
-            found = await service().store.timeline(job_id) if _ID.fullmatch(job_id) else None
+            found = await self._service.store.timeline(_id_of(request))
         except StoreUnavailableError as error:
             raise _unavailable() from error
         if found is None:
@@ -63,7 +80,37 @@ def job_list_routes(jobs: Callable[[], JobService | None], gate: Gate) -> list[R
         job, steps = found
         return JSONResponse(_line(job) | _outcome(job) | {"timeline": _timeline(job, steps)}, headers=_NO_STORE)
 
-    return [Route("/-/api/jobs", some, methods=["GET"]), Route("/-/api/jobs/{id}", one, methods=["GET"])]
+    async def _cancel(self, request: Request) -> Response:
+        self._gate.check_admin(request)
+        job = await self._service.cancel(_id_of(request), None)
+        if job.state is not State.CANCELLED:
+            raise Problem("job-final", f"the job is {job.state.value} already")
+        return Response(status_code=204, headers=_NO_STORE)
+
+    async def _result(self, request: Request) -> Response:
+        self._gate.check_admin(request)
+        job = await self._service.get(_id_of(request), None)
+        if not job.is_final:
+            return JSONResponse(_line(job), 202, headers=_NO_STORE)
+        return JSONResponse(_shown(as_result(job)), headers=_NO_STORE)
+
+
+def _id_of(request: Request) -> str:
+    job_id: str = request.path_params["id"]
+    if not _ID.fullmatch(job_id):
+        raise Problem("no-job", "there is no job of this id")
+    return job_id
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    """Return an answer as JSON: on a page of the operator's, a worker's own HTML could do what the operator may."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
+    cut = answer.body[:SHOWN]
+    try:
+        body = {"body": cut.decode()}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(cut).decode()}
+    return {"status": answer.status, "headers": headers, **body, "bytes": len(answer.body)}
 
 
 def _unavailable() -> Problem:

@@ -32,4 +32,6 @@ def route_now(route: ServedRoute, now: float) -> RouteNow:
     """Return how a route is doing; ``now``: the loop's time, seconds."""
     counts, settings = route.counts, route.settings
     came = next(iter(counts.since.values()), now)
-    return RouteNow(settings.name, counts.figures, counts.held, settings.max_held, now - came)
+    return RouteNow(
+        settings.name, settings.queue, counts.figures, counts.held, settings.max_held, now - came, settings.timeout
+    )

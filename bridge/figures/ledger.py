@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 CALLS: Final = 2_000  # about half a KiB each
 PROBLEMS: Final = 200  # of their own: a busy bridge has answered 2,000 calls since the last problem within a second
-_ANSWERS: Final = frozenset({"2xx", "3xx", "4xx", "5xx", CALLER_GONE})
+# No problem, or nobody's here: whoever tries paths out must not push the others out of the list.
+_NOT_LISTED: Final = frozenset({"2xx", "3xx", "4xx", "5xx", CALLER_GONE, "no-route", "method-not-allowed"})
 
 
 class Ended(NamedTuple):
@@ -54,7 +55,7 @@ class Ledger:
     def note(self, ended: Ended) -> None:
         """Keep a call; the oldest one goes."""
         self._calls.append(ended)
-        if ended.outcome not in _ANSWERS:
+        if ended.outcome not in _NOT_LISTED:
             self._problems.append(ended)
 
     def find(self, correlation_id: str) -> Ended | None:

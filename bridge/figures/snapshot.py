@@ -17,10 +17,12 @@ class RouteNow:
     """One route. ``oldest``: for how many seconds its oldest call at the broker has been held; 0: there is none."""
 
     name: str
+    queue: str
     figures: RouteFigures
     held: int
     max_held: int
     oldest: float
+    timeout: float  # seconds
 
 
 @dataclass(frozen=True, slots=True)

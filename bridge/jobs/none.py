@@ -41,10 +41,10 @@ class NoJobs(JobService):
         """Refuse: a route that makes jobs is a defect here."""
         raise AssertionError(f"a job of route {job.route!r}, and there is no store")
 
-    async def get(self, job_id: str, caller: str) -> NoReturn:  # noqa: ARG002 - as its super has them
+    async def get(self, job_id: str, caller: str | None) -> NoReturn:  # noqa: ARG002 - as its super has them
         """Raise :class:`Problem` ``no-job``."""
         raise Problem("no-job", "nothing here makes jobs")
 
-    async def cancel(self, job_id: str, caller: str) -> NoReturn:
+    async def cancel(self, job_id: str, caller: str | None) -> NoReturn:
         """Raise :class:`Problem` ``no-job``."""
         await self.get(job_id, caller)

@@ -339,22 +339,22 @@ class JobService:
 
     # -- looking at them, ending them
 
-    async def get(self, job_id: str, caller: str) -> Job:
-        """Return a job of this caller.
+    async def get(self, job_id: str, caller: str | None) -> Job:
+        """Return a job of this caller; None: of anybody, for the operator.
 
         Raises :class:`Problem` ``no-job``, ``job-gone`` or ``store-unavailable``.
         """
         self._need_store()
         job = await self._ask(self._store.get(job_id))
         now_ms = self.now_ms()
-        if job is None or job.caller != caller or not job.is_remembered(now_ms) or job.is_refused:
+        if job is None or caller not in (None, job.caller) or not job.is_remembered(now_ms) or job.is_refused:
             raise Problem("no-job", "there is no job of this id")
         if not job.is_kept(now_ms):
             state = (b"job-state", job.state.value.encode())
             raise Problem("job-gone", "the job's time is over and its result was cleaned away", headers=(state,))
         return job
 
-    async def cancel(self, job_id: str, caller: str) -> Job:
+    async def cancel(self, job_id: str, caller: str | None) -> Job:
         """Cancel a job of this caller, if it is open; return it as it is then. Raises as :meth:`get` does."""
         await self.get(job_id, caller)
         try:

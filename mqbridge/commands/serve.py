@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import secrets
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from bridge.jobs.store import StoreRefusedError
 from bridge.listening import BindError, Place, share
 from bridge.server import run
+from bridge.sessions import SECRET_BYTES
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
 from mqbridge.commands.processes import Supervisor
 from mqbridge.console import CommandError, log_to_stderr, say
-from mqbridge.environment import ADMIN_KEY_SHA256, environment
+from mqbridge.environment import ADMIN_KEY_SHA256, SESSIONS, environment
 from mqbridge.lifetime import without_threads
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
     environ = dict(environment())
     if keyed is not settings:  # one key for all, and for those that are started later
         environ[ADMIN_KEY_SHA256] = keyed.admin.key_sha256
+    environ[SESSIONS] = secrets.token_hex(SECRET_BYTES)
     try:
         places = share(settings.server.bind, number)
     except BindError as error:
@@ -101,7 +104,8 @@ def place_of(text: str) -> Place:
         raise CommandError(
             f"--place {text!r}: {error.strerror}; it is for processes that --processes starts", 2
         ) from error
-    return Place(int(match["number"]), int(match["of"]), sockets, tell_others)
+    secret = bytes.fromhex(environment()[SESSIONS])
+    return Place(int(match["number"]), int(match["of"]), sockets, tell_others, secret)
 
 
 def with_admin_key(settings: Settings) -> Settings:
