@@ -103,6 +103,52 @@ def test_links_within_the_pages_lead_somewhere(page):
         assert file or anchor in anchors
 
 
+# -- each row is tested
+
+ROOT = DOCS.parent
+TESTED = PAGE.partition("\n## Where each row is tested")[2]
+CONTRACT = PAGE.partition("\n## Where each row is tested")[0]
+LINKS = re.findall(r"\[`(\w+)`\]\(\.\./(tests/[\w/]+\.py)\)", TESTED)
+
+
+def first_cells(heading):
+    """Return the first cells of the tables' rows below a heading of the contract, as they are written."""
+    section = CONTRACT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| `")]
+
+
+def rows_of(heading):
+    section = TESTED.partition(f"\n### {heading}: tests\n")[2].partition("\n### ")[0]
+    return [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")][1:]
+
+
+@pytest.mark.parametrize(("test", "file"), sorted(set(LINKS)))
+def test_a_test_that_the_page_names_is_there(test, file):
+    assert re.search(rf"^(async )?def test_{test}\(", (ROOT / file).read_text(), re.MULTILINE)
+
+
+def test_every_row_of_the_errors_names_its_tests():
+    assert {name.strip("`") for name in rows_of("Errors") if name.startswith("`")} == set(TABLE)
+
+
+@pytest.mark.parametrize("heading", ["Calling a route", "Jobs", "The bridge's own pages"])
+def test_every_row_of_a_table_names_its_tests(heading):
+    rows = rows_of(heading)
+    cells = first_cells(heading)
+    if heading == "The bridge's own pages":  # other tables there are of members of what these answer
+        cells = [cell for cell in cells if cell.startswith("`/")]
+    for cell in cells:
+        names = [cell.partition(" (")[0]] if cell.startswith("`Prefer") else re.findall(r"`[^`]+`", cell)
+        for name in names:
+            assert any(name in row for row in rows), f"{heading}: {name} has no test"
+
+
+def test_every_row_of_the_table_has_a_test():
+    rows = [line for line in TESTED.splitlines() if line.startswith("| ") and not line.startswith("| row |")]
+    assert rows
+    assert all("](../tests/" in row for row in rows)
+
+
 # -- the message contract
 
 
@@ -113,7 +159,9 @@ def documented_headers():
     for line in section.splitlines():
         if line.startswith("| `"):
             first, _, value = line.strip("| ").split(" | ", 2)
-            if not value.startswith((LATER, "jobs:")):  # this is about a held call's message
+            if not value.startswith(
+                (LATER, "jobs:", "where callers are asked:")
+            ):  # this is about a held call's message
                 names |= set(re.findall(r"`([A-Za-z_-]+)`", first))
     return names
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
+from bridge.endpoints.job_list import SHOWN
 from bridge.settings import Admin, Route
 from tests.bridge.harness import NO_STORE, running, settings_for
 from tests.bridge.jobs.world import TIME, a_world, key
@@ -122,3 +124,55 @@ async def test_without_a_store_it_says_so(world, broker, queue):
         for target in ("", "/" + "0" * 32):
             response = await get(world, target, bridge=bridge)
             assert (response.status, response.name) == (503, "store-unavailable")
+
+
+# -- what the operator may do to them
+
+
+async def do(world, target, method="GET", *, as_admin=True):
+    headers = (("Authorization", f"Bearer {KEY}"),) if as_admin else ()
+    return await world.bridge.call(f"/-/api/jobs{target}", None, method=method, headers=headers)
+
+
+async def test_the_operator_cancels_any_job_and_not_one_that_is_over(world):
+    job_id = (await world.accepted("/always")).rpartition("/")[2]
+    assert (await do(world, f"/{job_id}", "DELETE", as_admin=False)).status == 401
+    for _ in range(2):
+        assert (await do(world, f"/{job_id}", "DELETE")).status == 204
+    assert json.loads((await do(world, f"/{job_id}")).body)["state"] == "cancelled"
+    location, _ = await world.finished()
+    refused = await do(world, f"/{location.rpartition('/')[2]}", "DELETE")
+    assert (refused.status, refused.name) == (409, "job-final")
+
+
+async def test_a_result_is_shown_as_json_and_never_as_what_it_says_it_is(world):
+    location = await world.accepted("/echo")
+    job_id = location.rpartition("/")[2]
+    open_one = await do(world, f"/{job_id}/result")
+    assert (open_one.status, json.loads(open_one.body)["state"]) == (202, "queued")
+    page = b"<script>alert(1)</script>"
+    await world.worker.reply(await world.request(), page, content_type="text/html")
+    await world.is_over(location)
+    shown = await do(world, f"/{job_id}/result")
+    assert shown.get("content-type") == "application/json"
+    document = json.loads(shown.body)
+    assert (document["status"], document["body"], document["bytes"]) == (200, page.decode(), len(page))
+    assert document["headers"]["content-type"] == "text/html"
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+async def test_so_much_of_a_result_is_shown_and_no_more(world, more):
+    location = await world.accepted("/echo")
+    await world.worker.reply(await world.request(), b"\xff" * (SHOWN + more))
+    await world.is_over(location)
+    document = json.loads((await do(world, f"/{location.rpartition('/')[2]}/result")).body)
+    assert len(b64decode(document["body_base64"])) == min(SHOWN, SHOWN + more)
+    assert document["bytes"] == SHOWN + more
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/nonsense/result", "GET"), ("/nonsense", "DELETE"), ("/" + "0" * 32, "DELETE")]
+)
+async def test_a_job_that_there_is_not_is_a_404(world, path, method):
+    response = await do(world, path, method)
+    assert (response.status, response.name) == (404, "no-job")
