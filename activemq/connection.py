@@ -49,10 +49,13 @@ class Channel(Protocol):
 
     @property
     def server(self) -> str: ...
+    @property
+    def version(self) -> str: ...
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
     async def close(self, timeout: float = 2.0) -> None: ...
     def abort(self, error: Exception) -> None: ...
+    def give_up(self, error: Exception) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -181,6 +184,11 @@ class Connection(asyncio.Protocol):
     def server(self) -> str:
         """What the broker calls itself."""
         return self.stomp.server
+
+    @property
+    def version(self) -> str:
+        """The version of STOMP."""
+        return self.stomp.version
 
     @property
     def unsent(self) -> int:

@@ -1,8 +1,8 @@
 """What a broker does between clients of one process, without a socket: for workers that are served without a broker.
 
 It speaks STOMP as ActiveMQ Classic does, as far as bridge and workers make use of it: queues with a prefetch and by
-priority, topics, temporary reply queues, receipts, and the word of who listens. Nothing is kept beyond the process,
-nobody outside can reach it, and there are no transactions.
+priority, topics, temporary reply queues, receipts, transactions, and the word of who listens. Nothing is kept beyond
+the process, and nobody outside can reach it.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class _LocalClient(Client):
         super().__init__([Server("this process")], limits=limits)
         self._broker = broker
 
-    async def _open(self, server: Server) -> _LocalConnection:  # noqa: ARG002 - there is one
+    async def _dial(self, server: Server, versions: str) -> _LocalConnection:  # noqa: ARG002 - there is one
         return _LocalConnection(self._broker, self._limits, self._on_frame, self._on_lost)
 
 
@@ -211,6 +211,7 @@ class _LocalConnection:
     """See :class:`activemq.connection.Channel`. What it brings comes in the loop's next turn, as from a socket."""
 
     server = SERVER
+    version = "1.2"
 
     def __init__(
         self,
@@ -226,6 +227,7 @@ class _LocalConnection:
         self._on_frame = on_frame
         self._on_lost = on_lost
         self._consumers: dict[str, _Consumer] = {}
+        self._transactions: dict[str, list[Frame]] = {}
         self._coming: deque[Frame] = deque()
         self._delivered = asyncio.Event()
         self._delivered.set()
@@ -264,9 +266,26 @@ class _LocalConnection:
         self._delivered.set()
         self._on_lost(error)
 
+    def give_up(self, error: Exception) -> None:
+        self._on_lost = lambda _: None
+        self.abort(error)
+
     def _do(self, frame: Frame) -> None:
-        if frame.raw("transaction") is not None:
-            raise _Refused(f"{frame.command}: there are no transactions here")
+        name = frame.raw("transaction")
+        if name is None:
+            self._apply(frame)
+        elif frame.command == "BEGIN":
+            self._transactions[name] = []
+        elif name not in self._transactions:
+            raise _Refused(f"{name}: is no transaction of this connection")
+        elif frame.command in ("COMMIT", "ABORT"):
+            frames = self._transactions.pop(name)
+            for kept in frames if frame.command == "COMMIT" else ():
+                self._apply(kept)
+        else:
+            self._transactions[name].append(frame)
+
+    def _apply(self, frame: Frame) -> None:
         if frame.command == "SEND":
             reply_to = frame.raw("reply-to")
             destination = self._global(frame.raw("destination") or "")

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from activemq.contract import CONTROLS
 from activemq.errors import LocalProtocolError, MessageError, ProtocolError
 from activemq.frames import Frame, escape
 
@@ -25,13 +26,13 @@ PROBLEMS: Final = frozenset({"worker-failed", "worker-lost", "poisoned", "bad-re
 POISON: Final = ".poison"
 KINDS: Final = frozenset({"final", "started", "progress", "chunk"})
 
+_TEXT: Final = "text/plain; charset=utf-8"
 _TEXTUAL: Final = re.compile(
     r"(?:text/[^;\s]+|[^;\s]+[/+](?:json|xml)|application/x-www-form-urlencoded)\s*(?:;(?P<parameters>.*))?",
     re.IGNORECASE | re.DOTALL,
 )
 _CHARSET: Final = re.compile(r"\bcharset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)  # RFC 9110, 5.6.2: what a header's name may be
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def property_of(header: str) -> str:
@@ -271,7 +272,10 @@ def encode_cancel(destination: str, correlation_id: str) -> bytes:
 
 # What the broker adds to a message, or what belongs to one delivery of it: not part of a copy.
 _OF_THE_DELIVERY: Final = frozenset(
-    {"message-id", "subscription", "ack", "destination", "timestamp", "redelivered", "receipt", "transaction"}
+    {
+        *("message-id", "subscription", "ack", "destination", "timestamp", "redelivered", "receipt", "transaction"),
+        *("destination-type", "_AMQ_DUPL_ID"),
+    }
 )
 
 
@@ -280,23 +284,26 @@ _MAX_LINE: Final = MAX_PROPERTY + 1024  # with its name
 _MAX_LINES: Final = 990  # a destination, a receipt and what we add come on top
 
 
-def encode_copy(request: RequestMessage, destination: str, attempt: int, transaction: str) -> bytes:
+def encode_copy(request: RequestMessage, destination: str, attempt: int, extra: Iterable[tuple[str, str]]) -> bytes:
     """Return the SEND frame of a copy with another ``attempt`` and all else equal, for its own queue.
 
-    Raises :class:`MessageError` for a message that cannot be sent again as it is.
+    ``extra``: headers of the sending, such as a transaction's name. Raises :class:`MessageError` for a message that
+    cannot be sent again as it is.
     """
-    changed = {"attempt": str(attempt), "transaction": transaction}
+    changed = {"attempt": str(attempt), **dict(extra)}
     return _encode_copy(request, destination, changed, dropped=frozenset({"attempt"}))
 
 
-def encode_poison(request: RequestMessage, destination: str, transaction: str) -> bytes:
+def encode_poison(request: RequestMessage, destination: str, extra: Iterable[tuple[str, str]]) -> bytes:
     """Return the SEND frame that parks a message: persistent, without end and without requester.
 
     What the originals were is kept in the properties ``original_queue``, ``original_reply_to`` and
-    ``original_expires``; ``left_out`` names the properties that cannot be sent again. Raises :class:`MessageError` for
-    a message of which nothing can.
+    ``original_expires``; ``left_out`` names the properties that cannot be sent again. ``extra``: as for
+    :func:`encode_copy`. Raises :class:`MessageError` for a message of which nothing can.
     """
-    changed = {"persistent": "true", "transaction": transaction}
+    changed = {"persistent": "true", **dict(extra)}
+    if request.text("attempt") is None:
+        changed["attempt"] = "1"  # here it is read by people, who do not know what goes without saying
     for header in ("destination", "reply-to", "expires"):
         value = request.text(header)
         if value is not None:
@@ -320,7 +327,8 @@ def _encode_copy(
         headers = request.frame.headers
     except ProtocolError as error:
         raise MessageError("headers", str(error)) from None
-    is_text = headers.pop("content-length", None) is None
+    counted = headers.pop("content-length", None) is not None
+    text = not counted if request.frame.tells_text else is_text(headers.get("content_type"), request.body)
     kept = changed | {
         k: v for k, v in headers.items() if k not in _OF_THE_DELIVERY and k not in dropped and k not in changed
     }
@@ -332,7 +340,7 @@ def _encode_copy(
     if unfit:
         kept["left_out"] = ", ".join(name[:80] for name in unfit)[:1_000].replace("\0", "")
     head = f"SEND\ndestination:{escape(destination)}\n" + _lines((escape(k), v) for k, v in kept.items())
-    return _finish(head, request.body, is_text and b"\0" not in request.body)
+    return _finish(head, request.body, text and b"\0" not in request.body)
 
 
 def _unfit(headers: dict[str, str]) -> dict[str, None]:
@@ -346,7 +354,7 @@ def _unfit(headers: dict[str, str]) -> dict[str, None]:
 
 
 def _check_property(name: str, value: str) -> None:
-    if _CONTROLS.search(value) is not None:
+    if CONTROLS.search(value) is not None:
         raise MessageError(name, "holds a control character (CR, LF or another)")
     try:
         size = property_size(value)
@@ -391,11 +399,17 @@ class ReplyMessage:
 
     @property
     def content_type(self) -> str:
-        """The property, else STOMP's own header, else by the kind of message (one with a length is bytes)."""
+        """The property, else STOMP's own header, else by the kind of message.
+
+        One with a length is bytes; where every message has one, what can be a text is one.
+        """
         value = self.frame.get("content_type") or self.frame.get("content-type")
         if value is None:
-            is_bytes = self.frame.raw("content-length") is not None
-            return "application/octet-stream" if is_bytes else "text/plain; charset=utf-8"
+            frame = self.frame
+            is_bytes = frame.raw("content-length") is not None
+            if is_bytes and (frame.tells_text or not is_text(_TEXT, frame.body)):
+                return "application/octet-stream"
+            return _TEXT
         return self._legal("content_type", value)
 
     def property(self, name: str) -> str | None:
@@ -414,7 +428,7 @@ class ReplyMessage:
 
     @staticmethod
     def _legal(name: str, value: str) -> str:
-        if _CONTROLS.search(value) is not None:
+        if CONTROLS.search(value) is not None:
             raise MessageError(name, "holds a control character (CR, LF or another)")
         return value
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from bench.parts.calls import Calls
     from bench.parts.death import Death
+    from bench.parts.features import Feature
     from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
     from bench.parts.start import Start
@@ -29,6 +30,7 @@ ABORTS_SEEN = 0.5  # seconds
 LEFT_OVER = 1.10  # of the base
 STOCK_P50 = 1.0  # ms
 KEYED_OF_BARE = 0.5
+FEATURE = 0.1  # of throughput, and of CPU
 TOLD = 0.1  # seconds
 WELL = 1.0  # seconds
 START = 4.0  # seconds
@@ -54,6 +56,8 @@ def judge(results: Results) -> list[Bar]:
         bars += _memory(memory)
     if results.stock is not None:
         bars += _stock(results.stock)
+    if results.features is not None:
+        bars += _features(results.features)
     if results.keyed is not None:
         bars += _keyed(results.keyed)
     if results.death is not None:
@@ -86,7 +90,7 @@ def _calls(calls: Calls) -> Iterator[Bar]:
 
 
 def _memory(memory: Memory) -> Iterator[Bar]:
-    name = memory.server.title()
+    name = memory.name.capitalize()
     what = f"memory per held call at {memory.held:,} held, {name}"
     yield _at_most(what, KIB_EACH[memory.server], memory.each_of_all, "KiB", 1)
     if memory.server == "uvicorn":
@@ -105,6 +109,18 @@ def _memory(memory: Memory) -> Iterator[Bar]:
 
 def _stock(stock: Stock) -> Iterator[Bar]:
     yield _at_most("p50 at 1 connection, broker without tcpNoDelay", STOCK_P50, stock.bridge, "ms")
+
+
+def _features(features: list[Feature]) -> Iterator[Bar]:
+    for feature in features:
+        yield Bar(
+            f"not used: {feature.name}",
+            f"rate ≥ {1 - FEATURE:g}, CPU ≤ {1 + FEATURE:g} × off",
+            f"{feature.rate:.2f}, {feature.cpu:.2f}",
+            feature.rate >= 1 - FEATURE and feature.cpu <= 1 + FEATURE,
+        )
+    failed = sum(feature.failed for feature in features)
+    yield Bar("calls without their 200, features", "0", f"{failed}", not failed)
 
 
 def _keyed(keyed: Keyed) -> Iterator[Bar]:

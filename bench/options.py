@@ -19,7 +19,9 @@ class Options:
     held: int = 10_000
     killed_while_held: int = 1_000
     settle: float = 3.0  # before memory is read
+    feature_rounds: int = 8  # in each of which a feature is on once and off once
+    feature_seconds: int = 1  # of each of these two: they have to see the same machine
 
 
 FULL = Options()
-QUICK = Options(seconds=1, warm_up=1, connections=(1, 64), sizes=(64,), held=2_000, settle=0.5)
+QUICK = Options(seconds=1, warm_up=1, connections=(1, 64), sizes=(64,), held=2_000, settle=0.5, feature_rounds=3)

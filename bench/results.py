@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.parts.calls import Calls
     from bench.parts.death import Death
+    from bench.parts.features import Feature
     from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
     from bench.parts.start import Start
@@ -24,6 +25,7 @@ class Results:
     processes: Calls | None = None
     memory: list[Memory] | None = None
     stock: Stock | None = None
+    features: list[Feature] | None = None
     keyed: Keyed | None = None
     death: Death | None = None
     start: Start | None = None

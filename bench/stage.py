@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
-from unittest.mock import patch
 
-from activemq.embedded import EmbeddedBroker, launcher
-from activemq.embedded.configuration import render
+from activemq.embedded import EmbeddedBroker
+from activemq.embedded.configuration import Login, Role
 from bench.child import Child
 from bench.children.work import SLOTS
 from bench.program import Program
 
 if TYPE_CHECKING:
-    from activemq.embedded.configuration import Configuration
+    from collections.abc import Mapping
 
-_OPTION = "transport.tcpNoDelay=true&amp;"
+LIMITED = Login("limited", secrets.token_urlsafe(24), frozenset({Role.WORKER}))
 
 
 class Stage:
@@ -30,9 +30,12 @@ class Stage:
 
     def __init__(self, *, quick: bool = False, stock: bool = False) -> None:
         self.broker = EmbeddedBroker(
-            quick=quick, java_home=os.environ.get("JAVA_HOME"), java_path=os.environ.get("PATH")
+            quick=quick,
+            tcp_no_delay=not stock,
+            other_logins=[LIMITED],
+            java_home=os.environ.get("JAVA_HOME"),
+            java_path=os.environ.get("PATH"),
         )
-        self._stock = stock
         self._folder = TemporaryDirectory(prefix="bench-")
         self._children: list[Child | Program] = []
 
@@ -56,13 +59,17 @@ class Stage:
 
     async def start_broker(self) -> None:
         """Start the broker, also again after its end."""
-        with patch.object(launcher, "render", _render_stock if self._stock else render):
-            await self.broker.start()
+        await self.broker.start()
 
-    async def serve(self, what: str, implementation: str) -> Child:
-        """Start a ``bridge`` or a ``null`` on one of the HTTP servers."""
+    async def serve(self, what: str, implementation: str, *, routes: str = "usual", limited: bool = False) -> Child:
+        """Start a ``bridge`` or a ``null`` on one of the HTTP servers.
+
+        ``routes``: which of the sets in ``children/serve.py``; ``limited``: with a worker's login, which may not see
+        who listens.
+        """
         store = f"{self._folder.name}/{len(self._children)}.db"
-        return await self._child("serve", what=what, implementation=implementation, store=store)
+        login = {"login": LIMITED.name, "passcode": LIMITED.passcode} if limited else {}
+        return await self._child("serve", login, what=what, implementation=implementation, store=store, routes=routes)
 
     async def work(self) -> Child:
         """Start a worker process."""
@@ -97,14 +104,8 @@ class Stage:
         self._children.append(program)
         return program
 
-    async def _child(self, name: str, **configuration: object) -> Child:
+    async def _child(self, name: str, login: Mapping[str, str] | None = None, **configuration: object) -> Child:
         broker = {"port": self.broker.stomp_port, "login": self.broker.login, "passcode": self.broker.passcode}
-        child = await Child.start(name, broker=broker, **configuration)
+        child = await Child.start(name, broker={**broker, **(login or {})}, **configuration)
         self._children.append(child)
         return child
-
-
-def _render_stock(configuration: Configuration) -> str:
-    text = render(configuration)
-    assert _OPTION in text
-    return text.replace(_OPTION, "")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bench.bars import Bar
     from bench.parts.calls import Calls
     from bench.parts.death import Death
+    from bench.parts.features import Feature
     from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
     from bench.parts.start import Start
@@ -51,6 +52,8 @@ def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
         yield "### Held calls\n\n" + _memory(results.memory)
     if results.stock is not None:
         yield "### A stock broker\n\n" + _stock(results.stock)
+    if results.features is not None:
+        yield "### Features that a call does not use\n\n" + _features(results.features)
     if results.keyed is not None:
         yield "### Idempotency keys\n\n" + _keyed(results.keyed)
     if results.death is not None:
@@ -93,7 +96,7 @@ def _memory(memory: Sequence[Memory]) -> str:
     for m in memory:
         weights = (f"{kib / MIB:.0f}" for kib in (m.base, m.half, m.all, m.after, m.again))
         times = (f"{m.accepted_in:.1f}", f"{m.aborts_seen_in:.2f}")
-        rows.append((m.server, f"{m.held:,}", *weights, f"{m.each_of_all:.1f}", *times, _tasks(m)))
+        rows.append((m.name, f"{m.held:,}", *weights, f"{m.each_of_all:.1f}", *times, _tasks(m)))
     return table(head, rows)
 
 
@@ -107,6 +110,22 @@ def _stock(stock: Stock) -> str:
         ("bare STOMP without quick ACKs", f"{stock.naive:.2f}"),
     ]
     return table(("no tcpNoDelay, 1 connection, receipts", "p50 ms"), rows)
+
+
+def _features(features: Sequence[Feature]) -> str:
+    head = (
+        "on beside off, 64 in flight, 64 bytes",
+        "off, calls/s",
+        "on, calls/s",
+        "rate",
+        "CPU of all",
+        "CPU of the bridge",
+    )
+    rows = [
+        (f.name, f"{f.off_rate:,.0f}", f"{f.on_rate:,.0f}", *(f"{ratio:.3f}" for ratio in (f.rate, f.cpu, f.bridge)))
+        for f in features
+    ]
+    return table(head, rows)
 
 
 def _keyed(keyed: Keyed) -> str:

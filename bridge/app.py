@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ from bridge.figures.history import History
 from bridge.figures.snapshot import Snapshot
 from bridge.jobs.none import NoJobs
 from bridge.jobs.service import JobService
-from bridge.jobs.sql import SqlStore
+from bridge.jobs.store import StoreRefusedError
 from bridge.link import Link
 from bridge.listening import Place
 from bridge.lookout import BEACON, Lookout
@@ -44,6 +46,7 @@ from bridge.problems import retry_later
 from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
 from bridge.sessions import Sessions
+from bridge.settings import Fault, SettingsError
 from bridge.wheel import Wheel
 from bridge.withdrawal import Withdrawals
 
@@ -75,7 +78,7 @@ class Bridge:
         self.settings = settings
         self.place = place or Place()
         self.published = Published(settings)
-        self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
+        self.reloader = None if load is None else Reloader(_loading(load), lambda: self.settings, self.renew)
         self.wheel = Wheel()
         self.exchange: Exchange[Frame] = Exchange(self.wheel)
         self.presence = Presence((route.queue for route in settings.routes), BEACON)
@@ -87,6 +90,7 @@ class Bridge:
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
+        self._open_store: Callable[[], None] | None = None  # where there can be one
         self._dead_letters: DeadLetters | None = None
         self.access = Access(settings)
         self.book = Book(settings.log.access)
@@ -96,12 +100,13 @@ class Bridge:
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
-            *dead_letter_routes(self._letters, gate, settings.server.public_url),
-            *JobList(lambda: self._jobs, gate).routes(),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             *Dashboard(self._feed, lambda: self.admission.draining, gate).routes(),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
+        if connect is None:  # else there are neither
+            others += dead_letter_routes(self._letters, gate, settings.server.public_url)
+            others += JobList(lambda: self._jobs, gate).routes()
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
         )
@@ -111,9 +116,9 @@ class Bridge:
     @property
     def ready(self) -> bool:
         """Whether a call could be served now."""
-        if self._client is None or self._jobs is None:
+        if self._client is None or not self._client.connected or self.admission.draining:
             return False
-        return self._client.connected and self._jobs.ready and not self.admission.draining
+        return self._jobs is not None and self._jobs.ready
 
     @property
     def client(self) -> Client:
@@ -124,7 +129,7 @@ class Bridge:
 
     @property
     def jobs(self) -> JobService:
-        """The jobs, once started."""
+        """The jobs, once started. As long as no route can have any they are :class:`NoJobs`, and no store is opened."""
         if self._jobs is None:
             raise RuntimeError("the bridge has not been started")
         return self._jobs
@@ -137,30 +142,31 @@ class Bridge:
         if self._client is not None:
             return
         settings = self.settings
-        store = None if self._connect else SqlStore(settings.store.url.get_secret_value())
         connect = self._connect or make_client
-        self._client = client = connect(settings.broker)
-        self._side = side = connect(settings.broker)
+        client, side = connect(settings.broker), connect(settings.broker)
         withdrawals = Withdrawals(side)
         link = Link(client, self.exchange, withdrawals)
-        self._lookout = lookout = Lookout(client, side, self.presence, self.exchange.new_id())
+        lookout = Lookout(client, side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        timeout = settings.broker.publish_timeout
-        jobs = JobService(store, side, self.wheel, timeout, withdrawals.withdraw) if store else NoJobs(side, self.wheel)
-        self._jobs = jobs
+        self._jobs = jobs = NoJobs(side, self.wheel)
         self._call = CallEndpoint(
             rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
         )
         self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
+        if self._connect is None:
+            self._open_store = partial(self._with_store, side, withdrawals.withdraw)
+            if _needs_store(settings):
+                self._open_store()
+        self._client, self._side, self._lookout = client, side, lookout
         self._dead_letters = DeadLetters(
             lambda max_body: make_client(settings.broker, max_body),
             lambda: self.router.routes,
-            jobs,
+            self._jobs_to_make,
             self.exchange.new_id,
             rules.publish_timeout,
             rules.retention_ms,
@@ -170,13 +176,46 @@ class Bridge:
         lookout.start()
         await client.start()
         await side.start()
-        jobs.start()
+        self.jobs.start()
+
+    def _with_store(self, side: Client, withdraw: Callable[[str], None]) -> None:
+        """Have jobs from now on. They are to be started. Raises :class:`StoreRefusedError` for a useless URL."""
+        from bridge.jobs.sql import SqlStore  # noqa: PLC0415 - 15 MiB and more that a bridge without jobs does not need
+
+        settings = self.settings
+        store = SqlStore(settings.store.url.get_secret_value())
+        self._jobs = jobs = JobService(store, side, self.wheel, settings.broker.publish_timeout, withdraw)
+        if self._call is not None and self._job_pages is not None:
+            self._call.jobs = self._job_pages.jobs = jobs
+
+    def _begin_jobs(self) -> None:
+        """Open a store, unless there is one or can be none. Raises :class:`StoreRefusedError` as above."""
+        if self._open_store is not None and isinstance(self._jobs, NoJobs):
+            self._open_store()
+            self.jobs.start()
+
+    async def _jobs_to_make(self) -> JobService:
+        """Return the jobs for whoever makes one although no route may. Raises :class:`Problem`."""
+        if isinstance(self._jobs, NoJobs):
+            await asyncio.to_thread(_import_store)
+            try:
+                self._begin_jobs()
+                await asyncio.shield(self.jobs.settled)
+            except StoreRefusedError:
+                raise retry_later("store-unavailable", "there can be no store for jobs; the log says why") from None
+        return self.jobs
 
     def renew(self, settings: Settings) -> None:
         """Serve other routes and callers from now on; a held call goes on under the rules that it began with.
 
-        All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`.
+        All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`. Raises :class:`SettingsError`, with
+        nothing changed, if they are the first with jobs and there can be no store for them.
         """
+        if _needs_store(settings):
+            try:
+                self._begin_jobs()
+            except StoreRefusedError as error:
+                raise SettingsError((Fault("store.url", None, str(error)),), "the running bridge") from error
         queues = [route.queue for route in settings.routes]
         if self._lookout is None:
             self.presence.renew(queues)
@@ -265,6 +304,26 @@ class Bridge:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _needs_store(settings: Settings) -> bool:
+    return any(route.may_be_job for route in settings.routes)
+
+
+def _loading(load: Callable[[], Settings]) -> Callable[[], Settings]:
+    """Return ``load`` with what new routes may need besides; it is called in a thread, where there is time for that."""
+
+    def loading() -> Settings:
+        settings = load()
+        if _needs_store(settings):
+            _import_store()
+        return settings
+
+    return loading
+
+
+def _import_store() -> None:
+    import_module("bridge.jobs.sql")
 
 
 def make_client(broker: Broker, max_body: int | None = None) -> Client:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from activemq import Client, Frame
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
+    from bridge.settings import Route
     from bridge.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,15 @@ _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
 _IN_PARTS: Final = (("reply_kinds", "started progress chunk"),)
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 REPLIES: Final = "replies"  # the temporary destination's name, ours alone: it belongs to our connection
+
+
+def attempts_told(route: Route) -> list[tuple[str, str]]:
+    """Return the properties of a first message that say how often it may be tried."""
+    return [
+        ("attempt", "1"),
+        ("max_attempts", str(route.max_attempts)),
+        ("redeliver", "true" if route.redeliver else "false"),
+    ]
 
 
 class Link:
@@ -55,9 +65,7 @@ class Link:
             route=settings.name,
             persistent=settings.persistent,
             properties=[
-                ("attempt", "1"),
-                ("max_attempts", str(settings.max_attempts)),
-                ("redeliver", "true" if settings.redeliver else "false"),
+                *attempts_told(settings),
                 ("max_reply", str(settings.max_reply)),
                 *(() if settings.stream else _STARTED[settings.started]),
             ],
@@ -83,8 +91,9 @@ class Link:
         """
         client = self.client
         encoder = route.encoder
-        if encoder is None or not client.connected:
+        if encoder is None or route.encoded_for != client.generation:
             encoder = route.encoder = self.encoder_for(route)
+            route.encoded_for = client.generation
         if route.settings.stream:
             properties = [*properties, *(_IN_PARTS if in_parts else _STARTED[route.settings.started])]
         budget_ms = round(budget * 1_000)

@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 
 LOOK_EVERY: Final = 1.0  # seconds
 CROWD: Final = 1_000  # calls held at once
+AGAIN_AFTER: Final = (0, 2, 10)  # looks after it has gone
 
 
 async def tidy_after_crowds(held: Callable[[], int]) -> None:
-    """Run for ever: once a tenth is left of a crowd, collect and give back. ``held``: how many calls there are."""
+    """Run for ever: once a tenth is left of a crowd, collect and give back, and again a little later.
+
+    ``held``: how many calls there are. A server takes seconds to be done with the connections of calls that are over.
+    """
     give_back = _trimmer()
-    peak = 0
+    peak, since = 0, max(AGAIN_AFTER) + 1
     while True:
         await asyncio.sleep(LOOK_EVERY)
         now = held()
-        peak = max(peak, now)
+        peak, since = max(peak, now), since + 1
         if peak >= CROWD and now <= peak // 10:
-            peak = now
+            peak, since = now, 0
+        if since in AGAIN_AFTER and now < CROWD:
             gc.collect()  # some 10 ms: what was there at the start is frozen
             give_back()
 

@@ -22,7 +22,7 @@ from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from typing import Any
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[[Broker], Client]
     Beside = Callable[[], AbstractAsyncContextManager[Connect]]
+    MakeBridge = Callable[[Settings, Callable[[], Settings] | None, Place | None, Connect | None], Bridge]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,6 @@ KEEP_ALIVE: Final = 75.0  # seconds
 CLOSING: Final = 5.0  # seconds for connections to end once nothing is held
 LISTEN_WITHIN: Final = 5.0  # seconds; one of several processes listens then even if it cannot serve yet, to say so
 MAX_HEAD: Final = 64 * 1024  # bytes
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def choose(server: Server) -> tuple[str, str]:
@@ -67,12 +67,14 @@ def run(
     load: Callable[[], Settings] | None = None,
     place: Place | None = None,
     beside: Beside | None = None,
+    make: MakeBridge = Bridge,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
     is connected. ``load`` reads the settings anew, at SIGHUP. ``place``: among several processes.
-    ``beside``: what stands in for a broker, and runs for as long as calls are served. Raises :class:`BindError` and
+    ``beside``: what stands in for a broker, and runs for as long as calls are served. ``make`` makes the bridge. Raises
+    :class:`BindError` and
     :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
@@ -84,7 +86,7 @@ def run(
         loop_factory = uvloop.new_event_loop
     _allow_many_connections()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        serving = functools.partial(serve, settings, implementation, on_ready, drain_on, load, place)
+        serving = functools.partial(serve, settings, implementation, on_ready, drain_on, load, place, make=make)
         return runner.run(serving() if beside is None else _serve_beside(beside, serving))
 
 
@@ -96,6 +98,7 @@ async def serve(
     load: Callable[[], Settings] | None = None,
     place: Place | None = None,
     connect: Connect | None = None,
+    make: MakeBridge = Bridge,
 ) -> int:
     """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
     sockets = listen(settings.server.bind) if place is None else place.sockets
@@ -103,7 +106,7 @@ async def serve(
     addresses = [f"{scheme}://{name}" for name in names(sockets)]
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
-    bridge = Bridge(settings, load, place, connect)
+    bridge = make(settings, load, place, connect)
     await bridge.start()
     closing, listening = asyncio.Event(), asyncio.Event()
 
@@ -235,6 +238,8 @@ def _reload_at_sighup(reloader: Reloader | None) -> Iterator[None]:
 async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.socket], closing: asyncio.Event) -> None:
     import uvicorn  # noqa: PLC0415 - part of an extra
 
+    from bridge.uvicorn_protocol import BridgeProtocol  # noqa: PLC0415 - as above
+
     class OwnSignals(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -242,7 +247,7 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.sock
 
     config = uvicorn.Config(
         bridge,
-        http=_head_bounded(),
+        http=BridgeProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -262,27 +267,6 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.sock
         await runner.serve(sockets=list(sockets))
     finally:
         stopper.cancel()
-
-
-def _head_bounded() -> type[asyncio.Protocol]:
-    """Return Uvicorn's protocol on httptools with a bound on a request's head: only that on h11 has one of its own."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - see _uvicorn
-
-    class HeadBounded(HttpToolsProtocol):
-        unfinished = 0  # bytes of a head that has not ended; those of its first segment count as one
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            scope: Mapping[str, object] | None = self.scope
-            if scope is None or "method" in scope:  # set when a head is complete
-                self.unfinished = 0
-            elif self.unfinished < MAX_HEAD:
-                self.unfinished += len(data) if self.unfinished else 1
-            elif not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
-
-    return HeadBounded
 
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: Sequence[socket.socket], closing: asyncio.Event) -> None:

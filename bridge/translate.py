@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
+from activemq.contract import CONTROLS, NO_BODY
 from activemq.errors import MessageError, RemoteProtocolError
 from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text, property_size
 from bridge.problems import Problem, Ran
@@ -33,13 +34,11 @@ _PREFERENCE: Final = re.compile(r"(?:[^,\"]|\"(?:[^\"\\]|\\.)*\"?)+")
 _TRACE_IDS: Final = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT: Final = re.compile(rb"00%b|(?!00|ff)[0-9a-f]{2}%b(?:-[!-~]{0,256})?" % (_TRACE_IDS, _TRACE_IDS))
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _KEY: Final = re.compile(rb"[!#-\[\]-~]{1,255}|\"[!#-\[\]-~]{1,255}\"")
 _TARGET: Final = re.compile(rb"[!-~]+")
 # JMSPriority of RFC 9218's u=0 … 7: its default, 3, is the middle of JMS.
 _PRIORITIES: Final = (9, 7, 6, 4, 3, 2, 1, 0)
 _DEFAULT_PRIORITY: Final = 4
-_NO_BODY: Final = frozenset({204, 205, 304})
 _PROXY_PREFIX: Final = b"x-forwarded-"
 _PROXY: Final = (b"forwarded", b"via")
 # Escapes and UTF-8 make a value at most four times as long as it has characters.
@@ -277,7 +276,7 @@ def _text(name: str, value: bytes) -> str:
         text = value.decode()
     except UnicodeDecodeError:
         text = value.decode("latin-1")  # RFC 9110, 5.5: obs-text
-    if _CONTROLS.search(text) is not None:
+    if CONTROLS.search(text) is not None:
         raise invalid(_header_of(name), "holds a control character")
     return _bounded(name, text)
 
@@ -409,7 +408,7 @@ def answer_of(frame: Frame, route: ReplyRules) -> Answer:
         headers: Headers = []
         body = reply.body
         status = reply.status
-        if status in _NO_BODY:
+        if status in NO_BODY:
             if body:
                 raise _bad_reply(f"a {status} has no body")
         else:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from activemq.contract import CANCEL_TOPIC
 from activemq.errors import ActiveMQError
 from activemq.message import encode_cancel
 
 if TYPE_CHECKING:
     from activemq import Client
-
-
-CANCEL_TOPIC: Final = "bridge.cancel"
 
 
 class Withdrawals:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from activemq.contract import NO_BODY
 from activemq.errors import MessageError, ProtocolError
 from activemq.message import MAX_PROPERTY, encode_reply
 from consumers.reply import BadReplyError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 # For requesters that do not tell: what fits into a frame of 4 MiB, our default everywhere, beside its head.
 DEFAULT_MAX_REPLY: Final = (4 * 1024 - 64) * 1024
 
-_NO_BODY: Final = frozenset({204, 205, 304})  # RFC 9110, 15.3.5, 15.3.6, 15.4.5
 _NAME: Final = re.compile(r"[A-Za-z0-9-]{1,128}")  # what a property's name can carry
 _MAX_HEADERS: Final = 200  # ActiveMQ Classic ends a connection that sends more than 1,000
 
@@ -87,7 +87,7 @@ def _check(message: RequestMessage, reply: Reply) -> None:
         raise BadReplyError(f"status must be 200 to 599, is {status!r}")
     if not isinstance(body, bytes):
         raise BadReplyError(f"body must be bytes, is {type(body).__name__} (Reply.of takes anything)")
-    if body and status in _NO_BODY:
+    if body and status in NO_BODY:
         raise BadReplyError(f"a {status} has no body, this one has {len(body)} bytes")
     if not (content_type is None or isinstance(content_type, str)):
         raise BadReplyError(f"content_type must be a string, is {type(content_type).__name__}")

@@ -28,7 +28,7 @@ async def run_handler(
     A cancelled call interrupts its handler, except in a thread, which has to look at ``request.cancelled``.
     """
     message = delivery.message
-    request = Request(message, clock, Notices(delivery) if message.reply_kinds else None)
+    request = Request(message, clock, Notices(delivery) if message.text("reply_kinds") else None)
     call = message.correlation_id or ""
     task = asyncio.current_task()
     interrupted = False

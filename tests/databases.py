@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -23,7 +24,7 @@ _PATH: Final = os.pathsep.join(
 )
 
 
-class Server:
+class Server(ABC):
     """A database server. ``url_of(name)`` is what a bridge would have in store.url for one of its databases."""
 
     package: str
@@ -99,17 +100,20 @@ class Server:
                     os.kill(int(status.parent.name), number)
         os.kill(parent, number)
 
+    @abstractmethod
     def url_of(self, database: str) -> str:
-        raise NotImplementedError
+        """What a bridge would have in store.url for that database."""
 
     def create_statements(self, database: str) -> str:
         return f"CREATE DATABASE {database}"
 
+    @abstractmethod
     def _make(self) -> None:
-        raise NotImplementedError
+        """Make the files of a server that has never run."""
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """Return the command line that runs it."""
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(self._as_user(list(command)), capture_output=True, check=False, cwd=self.folder)

@@ -1,12 +1,13 @@
 """What differs between brokers, one small profile each. Nowhere else does a broker's name appear in an ``if``."""
 
+from activemq.brokers.artemis import ARTEMIS
 from activemq.brokers.attendance import Attendance
 from activemq.brokers.classic import CLASSIC
 from activemq.brokers.epitaph import Epitaph
-from activemq.brokers.profile import Profile
+from activemq.brokers.profile import Profile, Question
 from activemq.errors import ConnectFailedError
 
-PROFILES: dict[str, Profile] = {CLASSIC.kind: CLASSIC}
+PROFILES: dict[str, Profile] = {profile.kind: profile for profile in (CLASSIC, ARTEMIS)}
 
 
 def profile_for(kind: str, server: str) -> Profile:
@@ -27,4 +28,4 @@ def profile_for(kind: str, server: str) -> Profile:
         raise ConnectFailedError(f"no profile for {kind} in this version; it knows: {known}") from None
 
 
-__all__ = ["PROFILES", "Attendance", "Epitaph", "Profile", "profile_for"]
+__all__ = ["PROFILES", "Attendance", "Epitaph", "Profile", "Question", "profile_for"]

@@ -1,4 +1,4 @@
-"""``EmbeddedBroker``: a real ActiveMQ Classic as a child process, for as long as we want it."""
+"""``EmbeddedBroker``: a real ActiveMQ as a child process, for as long as we want it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from activemq.embedded import artifacts, fetch, logs, ports, ready
-from activemq.embedded.configuration import (
-    MIB,
-    BrokerLimits,
-    Configuration,
-    Login,
-    Role,
-    render,
-)
-from activemq.embedded.folder import CONFIGURATION, DataFolder
+from activemq.embedded.configuration import MIB, BrokerLimits, Configuration, Login, Role
+from activemq.embedded.folder import DataFolder
 from activemq.embedded.java import Java, find_java
 from activemq.embedded.process import BrokerProcess, start_process
+from activemq.embedded.rendering import render
 from activemq.errors import BrokerStartError, EmbeddedBrokerError, PortInUseError
 
 if TYPE_CHECKING:
@@ -48,10 +42,10 @@ class EmbeddedBroker:
     Leaving the context, or ``close()``, also removes a temporary data folder. All methods belong to the event loop in
     which ``start()`` ran.
 
-    :param kind: ``"classic"``
+    :param kind: ``"classic"`` or ``"artemis"``
     :param data_dir: where it keeps messages, configuration and log; ``None``: a temporary folder
     :param stomp_port: 0 for any free one
-    :param openwire_port: 0 for any free one
+    :param openwire_port: for JMS clients: OpenWire on Classic, CORE on Artemis; 0 for any free one
     :param login: a user with all that the bridge and the workers need
     :param passcode: ``None``: a generated one
     :param other_logins: more users, with less or other rights
@@ -62,6 +56,7 @@ class EmbeddedBroker:
     :param cache_dir: where the jars are kept; ``None``: ``~/.cache/activemq-rest-bridge``
     :param progress: is given lines for people while jars are fetched
     :param quick: start faster and use less memory, at the price of throughput
+    :param tcp_no_delay: ``False``: STOMP as on a broker as it is delivered, whose RECEIPT holds up the next MESSAGE
     :param jvm_options: more options for Java, after ours
     :param start_timeout: seconds; 1 is usual, 9 was seen on a saturated machine
     """
@@ -83,6 +78,7 @@ class EmbeddedBroker:
         cache_dir: Path | None = None,
         progress: Callable[[str], None] | None = None,
         quick: bool = True,
+        tcp_no_delay: bool = True,
         jvm_options: Sequence[str] = (),
         start_timeout: float = 60.0,
     ) -> None:
@@ -100,6 +96,7 @@ class EmbeddedBroker:
         self._cache_dir = (cache_dir or default_cache_dir()).absolute()
         self._progress = progress or (lambda _line: None)
         self._quick = quick
+        self._tcp_no_delay = tcp_no_delay
         self._jvm_options = tuple(jvm_options)
         self._start_timeout = start_timeout
         self._process: BrokerProcess | None = None
@@ -110,13 +107,18 @@ class EmbeddedBroker:
         return f"<EmbeddedBroker {self._distribution.label}, port {self._stomp_port}, {state}>"
 
     @property
+    def kind(self) -> str:
+        """``"classic"`` or ``"artemis"``."""
+        return self._distribution.kind
+
+    @property
     def stomp_port(self) -> int:
         """The STOMP port; 0 before the first start if none was asked for."""
         return self._stomp_port
 
     @property
     def openwire_port(self) -> int:
-        """The OpenWire port; 0 before the first start if none was asked for."""
+        """The port for JMS clients; 0 before the first start if none was asked for."""
         return self._openwire_port
 
     @property
@@ -126,7 +128,7 @@ class EmbeddedBroker:
 
     @property
     def openwire_url(self) -> str:
-        """``tcp://127.0.0.1:PORT``, as JMS clients want it."""
+        """``tcp://127.0.0.1:PORT``, as JMS clients want it: ActiveMQ's for Classic, Artemis's own for Artemis."""
         return f"tcp://{ports.LOOPBACK}:{self._openwire_port}"
 
     @property
@@ -231,7 +233,14 @@ class EmbeddedBroker:
         return self._process
 
     def _configuration(self) -> Configuration:
-        return Configuration(self._stomp_port, self._openwire_port, self._logins, self._worker_queues, self._limits)
+        return Configuration(
+            self._stomp_port,
+            self._openwire_port,
+            self._logins,
+            self._worker_queues,
+            self._limits,
+            tcp_no_delay=self._tcp_no_delay,
+        )
 
     async def _run_on_some_ports(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
         """Run it on the ports asked for; where none was, again on others if somebody was faster."""
@@ -278,7 +287,7 @@ class EmbeddedBroker:
 
     async def _run(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
         """Make one attempt on the ports that are set."""
-        folder.write_configuration(render(self._configuration()))
+        folder.write_configuration(render(self._distribution.kind, self._configuration()))
         output = folder.new_log()
         try:
             self._process = await start_process(
@@ -310,12 +319,12 @@ class EmbeddedBroker:
             "-Djava.awt.headless=true",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+            *self._distribution.options,
             *self._jvm_options,
             "-cp",
             os.pathsep.join(map(str, jars)),
             self._distribution.main_class,
-            "start",
-            f"xbean:file:{CONFIGURATION}",  # in its working directory: no path to be quoted
+            *self._distribution.arguments,
         ]
 
     async def _until_ready(self, process: BrokerProcess, folder: DataFolder) -> None:

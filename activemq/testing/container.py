@@ -6,7 +6,8 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from activemq.embedded.configuration import Configuration, Login, Role, render
+from activemq.embedded.configuration import Configuration, Login, Role
+from activemq.embedded.rendering import render
 from activemq.errors import BrokerStartError
 from activemq.testing.real import RealBroker, wait_until_ready
 
@@ -50,7 +51,7 @@ def container(
     running = (
         DockerContainer(image)
         .with_command(["activemq", "console", f"xbean:file:{_CONFIGURATION}"])
-        .with_copy_into_container(render(configuration).encode(), _CONFIGURATION)
+        .with_copy_into_container(render(kind, configuration)["activemq.xml"].encode(), _CONFIGURATION)
         # The configuration's paths are relative, and this is where the image may write, whoever it runs as.
         .with_kwargs(working_dir="/opt/apache-activemq/data", **docker)
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 from pydantic import SecretStr
 
@@ -22,6 +21,14 @@ if TYPE_CHECKING:
 
 HOLD = 300.0  # seconds; longer than any part that holds calls
 POLL = 0.002  # seconds
+OFF: dict[str, Any] = {"started": "never", "async_": "never", "idempotency": "off", "stream": False}
+FEATURES: dict[str, dict[str, Any]] = {
+    "off": {},
+    "started": {"started": "ask"},
+    "jobs": {"async_": "allowed", "idempotency": "optional"},
+    "stream": {"stream": True},
+    "all": {"started": "ask", "async_": "allowed", "idempotency": "optional", "stream": True},
+}
 
 
 async def null(receive: Receive, send: Send) -> None:
@@ -83,10 +90,20 @@ def settings_of(configuration: dict[str, Any]) -> Settings:
             passcode=SecretStr(broker["passcode"]),
         ),
         store=Store(url=SecretStr(f"sqlite:///{configuration['store']}")),
-        routes=(
-            Route(name="echo", path="/echo", queue="bench.echo"),
-            Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000),
-        ),
+        routes=routes_of(configuration["routes"]),
+    )
+
+
+def routes_of(name: str) -> tuple[Route, ...]:
+    """Return a set of routes: the usual ones, the same without jobs, one without any feature, or one for each."""
+    if name in ("usual", "held"):
+        options: dict[str, Any] = {} if name == "usual" else {"async_": "never", "idempotency": "off"}
+        hold = Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000, **options)
+        return (Route(name="echo", path="/echo", queue="bench.echo", **options), hold)
+    wanted = FEATURES if name == "features" else {"off": {}}
+    return tuple(
+        Route(name=route, path=f"/with/{route}", queue="bench.echo", **{**OFF, **options})
+        for route, options in wanted.items()
     )
 
 
@@ -103,8 +120,7 @@ def main() -> None:
     def on_ready(addresses: list[str]) -> None:
         channel.ready(View(made[0]).commands(), port=int(addresses[0].rpartition(":")[2]))
 
-    with patch.object(server, "Bridge", make):
-        server.run(settings_of(channel.configuration), on_ready)
+    server.run(settings_of(channel.configuration), on_ready, make=make)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Memory:
     """
 
     server: str
+    jobs: bool  # whether its routes allow jobs, as by default: then a store is loaded
     held: int
     base: float
     half: float
@@ -43,6 +44,11 @@ class Memory:
     tasks_after: int
 
     @property
+    def name(self) -> str:
+        """Return what it is called in tables."""
+        return f"{self.server}, jobs allowed" if self.jobs else self.server
+
+    @property
     def each_of_all(self) -> float:
         return (self.all - self.base) / self.held
 
@@ -50,16 +56,16 @@ class Memory:
 async def measure(options: Options, generator: Generator, tell: Callable[[str], None]) -> list[Memory]:
     """Measure both servers, each with a broker of its own that nobody has used before."""
     found = []
-    for server in SERVERS:
-        tell(f"memory: {options.held} calls held on {server}")
+    for server, jobs in (*((server, False) for server in SERVERS), (SERVERS[0], True)):
+        tell(f"memory: {options.held} calls held on {server}{', jobs allowed' if jobs else ''}")
         async with Stage(quick=True) as stage:
-            found.append(await _measure(stage, server, options, generator))
+            found.append(await _measure(stage, server, jobs, options, generator))
     return found
 
 
-async def _measure(stage: Stage, server: str, options: Options, generator: Generator) -> Memory:
+async def _measure(stage: Stage, server: str, jobs: bool, options: Options, generator: Generator) -> Memory:
     await stage.work()
-    bridge = await stage.serve("bridge", server)
+    bridge = await stage.serve("bridge", server, routes="usual" if jobs else "held")
     crowds = [await stage.crowd(), await stage.crowd()]
     half, held = options.held // 2, options.held
     # What is loaded or grown at first use belongs to the base.
@@ -77,6 +83,7 @@ async def _measure(stage: Stage, server: str, options: Options, generator: Gener
     again = await _settled(bridge, options)
     return Memory(
         server,
+        jobs,
         held,
         base,
         at_half,

@@ -23,7 +23,7 @@ from bridge.problems import Problem, retry_later
 from bridge.translate import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from activemq import Client, Frame
     from activemq.brokers import Profile
@@ -87,14 +87,15 @@ class DeadLetters:
     """The dead letters of one bridge's broker.
 
     ``new_client`` makes a client that is not started and keeps at most so many bytes of a body; ``routes`` are those of
-    the moment. All methods raise :class:`Problem`: ``broker-unavailable``, ``dead-letter-busy``, ``no-dead-letter``.
+    the moment; ``jobs`` returns those of the store, which is opened now if no route can have any. All methods raise
+    :class:`Problem`: ``broker-unavailable``, ``dead-letter-busy``, ``no-dead-letter``.
     """
 
     def __init__(
         self,
         new_client: Callable[[int | None], Client],
         routes: Callable[[], Iterable[ServedRoute]],
-        jobs: JobService,
+        jobs: Callable[[], Awaitable[JobService]],
         new_id: Callable[[], str],
         publish_timeout: float,
         retention_ms: int,
@@ -194,18 +195,19 @@ class DeadLetters:
 
     async def _make_job(self, letter: LetterId, replay: Replay) -> Job:
         # With a NUL: no caller's Idempotency-Key can be this.
+        jobs = await self._jobs()
         key = key_of(f"\0 {letter}".encode(), "REPLAY", str(letter), replay.request.body)
         job = new_job(
             replay.route,
             self._new_id(),
             caller=replay.caller,
             path=replay.target.partition("?")[0],
-            now_ms=self._jobs.now_ms(),
+            now_ms=jobs.now_ms(),
             retention_ms=self._retention_ms,
             key=key,
         )
-        submitted = await self._jobs.submit(job, replay.request)
-        return await self._jobs.confirmed(submitted, self._publish_timeout)
+        submitted = await jobs.submit(job, replay.request)
+        return await jobs.confirmed(submitted, self._publish_timeout)
 
     async def drop(self, letter_id: str) -> None:
         """Throw a letter away. A ``broker-unavailable`` with ``maybe`` means that nobody knows whether it is gone."""

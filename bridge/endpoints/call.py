@@ -16,7 +16,7 @@ from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.access import ANYBODY
-from bridge.asgi import respond
+from bridge.asgi import WITHOUT_CONTENT, respond
 from bridge.endpoints.ended import ended_of
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
@@ -219,7 +219,8 @@ class Call:
             properties.append(("caller", principal.name))
         if head.content_length is not None and head.content_length > route.settings.max_body:
             raise too_large(route.settings.max_body)
-        translate.check_media_type(head, route)
+        if not _may_be_without_content(head, method):
+            translate.check_media_type(head, route)
         translate.check_idempotency_key(head, route)
         return route, properties
 
@@ -230,6 +231,7 @@ class Call:
         reading = Reading(self, settings.max_body)
         try:
             body = await reading.whole()
+            self._check_unannounced(body, head, route)
             preferences = translate.preferences(head.prefer) if head.prefer else translate.NO_PREFERENCES
             deadline = self.started + self._time_for(preferences, settings.timeout)
             if settings.schema_ is not None:
@@ -279,6 +281,11 @@ class Call:
             return held
         finally:
             reading.release()
+
+    def _check_unannounced(self, body: bytes, head: Head, route: ServedRoute) -> None:
+        """Check the media type of content that the head did not announce, as HTTP/2 need not."""
+        if body and route.settings.accepts and _may_be_without_content(head, self.scope["method"]):
+            translate.check_media_type(head, route)
 
     def _time_for(self, preferences: Preferences, timeout: float) -> float:
         if preferences.wait is None:
@@ -450,6 +457,11 @@ def _has_body(head: Head, scope: Scope) -> bool:
     if head.content_length is not None:
         return head.content_length > 0
     return head.chunked or scope.get("http_version") == "2"
+
+
+def _may_be_without_content(head: Head, method: str) -> bool:
+    """Say whether a request, as far as its head tells, has no content, and so no media type to refuse."""
+    return method in WITHOUT_CONTENT and not head.chunked and not head.content_length
 
 
 def _not_sent(error: BaseException) -> BaseException:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from bridge.endpoints.job_answers import as_result
 from bridge.jobs.model import Failure, Reply, State, Wanted
+from bridge.jobs.none import NoJobs
 from bridge.jobs.store import StoreUnavailableError
 from bridge.problems import Problem, retry_later
 from bridge.times import rfc3339
@@ -57,6 +58,8 @@ class JobList:
         found = self._jobs()
         if found is None:
             raise _unavailable()
+        if isinstance(found, NoJobs):
+            raise Problem("no-route", "this bridge has no store of jobs, since none of its routes can have any")
         return found
 
     async def _some(self, request: Request) -> Response:

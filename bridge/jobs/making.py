@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.jobs.model import Job, Key, Rules
-from bridge.link import STARTED_AFTER_MS
+from bridge.link import STARTED_AFTER_MS, attempts_told
 
 if TYPE_CHECKING:
     from bridge.routing import ServedRoute
@@ -42,12 +42,7 @@ def rules_of(route: ServedRoute) -> Rules:
 
 def own_properties(settings: Route, rules: Rules) -> tuple[tuple[str, str], ...]:
     """Return the properties of a job's first message that are the bridge's word, not its caller's."""
-    own = [
-        ("attempt", "1"),
-        ("max_attempts", str(settings.max_attempts)),
-        ("redeliver", "true" if settings.redeliver else "false"),
-        ("max_reply", str(settings.max_reply)),
-    ]
+    own = [*attempts_told(settings), ("max_reply", str(settings.max_reply))]
     if rules.kinds:
         own.append(("reply_kinds", " ".join(rules.kinds)))
     if "started" in rules.kinds and not rules.tells:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from bridge.exchange import Exchange
 from bridge.jobs.service import JobService
 from bridge.problems import Problem
 
@@ -19,18 +17,15 @@ class NoJobs(JobService):
     """Stands where the jobs would. Its routes must have ``async = "never"`` and ``idempotency = "off"``."""
 
     def __init__(self, client: Client, wheel: Wheel) -> None:
-        # Not super's: of what that makes only this is looked at from outside.
-        self.name = ""
-        self.client = client
-        self.holders: Exchange[Job] = Exchange(wheel)
-        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing: Any = None  # whoever asks for a job is told before a store would be asked
+        super().__init__(nothing, client, wheel, 0.0, lambda _: None)
 
     def start(self) -> None:
         """See :class:`JobService`."""
         self.settled.set_result(None)
 
     async def stop(self) -> None:
-        """See :class:`JobService`."""
+        """See :class:`JobService`; nothing has begun."""
 
     @property
     def ready(self) -> bool:

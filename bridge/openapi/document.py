@@ -32,7 +32,7 @@ def make_document(settings: Settings, version: str) -> dict[str, Any]:
         for method in sorted(route.methods):
             operation = operations.operation(route, method, answers, asks)
             paths.setdefault(route.path, {})[method.lower()] = operation
-    if any(map(operations.may_be_job, settings.routes)):
+    if any(route.may_be_job for route in settings.routes):
         paths |= paths_of_jobs(answers, operations.REFUSALS[asks])
         schemas[JOB] = SCHEMA
     return {

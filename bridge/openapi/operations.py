@@ -64,16 +64,11 @@ def problems_of(route: Route, asks: Asks) -> list[str]:
         names.append("unsupported-media-type")
     if route.schema_ is not None:
         names.append("invalid-body")
-    if may_be_job(route):
+    if route.may_be_job:
         names += ["store-unavailable", "job-cancelled"]
     if route.idempotency != "off":
         names.append("idempotency-mismatch")
     return names
-
-
-def may_be_job(route: Route) -> bool:
-    """Say whether a call of the route can be a job instead of a held call."""
-    return route.async_ != "never" or route.idempotency != "off"
 
 
 def operation(route: Route, method: str, answers: Answers, asks: Asks) -> dict[str, Any]:

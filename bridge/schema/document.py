@@ -9,31 +9,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from jsonschema import exceptions, validators
-from referencing.jsonschema import EMPTY_REGISTRY
-
-from bridge.schema.keywords import bounded, explain
-from bridge.schema.survey import Survey
-from bridge.schema.text import parse, pointer, shown
+from bridge.schema.text import parse
 from bridge.schema.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from jsonschema.protocols import Validator
-
 MAX_ERRORS: Final = 20
-_DEFAULT_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_DRAFTS: Final = (
-    _DEFAULT_DRAFT,
-    "https://json-schema.org/draft/2019-09/schema",
-    "http://json-schema.org/draft-07/schema",
-    "http://json-schema.org/draft-06/schema",
-    "http://json-schema.org/draft-04/schema",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +38,12 @@ class BodySchema:
             raise ValueError("is no JSON Schema: that is an object, or true or false")  # noqa: TRY004 - see the docstring
         self.path = path
         self.document = document
-        self.draft = _draft_of(document)
-        base: type[Validator] = validators.validator_for({"$schema": self.draft})
-        told = exceptions.best_match(base(base.META_SCHEMA).iter_errors(document))
-        if told is not None:
-            place = pointer(told.absolute_path) or "the top"
-            raise ValueError(f"is no valid JSON Schema: {explain(told)}, at {place} (is {shown(told.instance)})")
-        # Without it, or the library would take its own, unbounded class for whatever refers to the root.
-        root = {k: v for k, v in document.items() if k != "$schema"} if isinstance(document, dict) else document
-        found = Survey(root, self.draft).made()
-        self.places, self.references = found.places, found.references
+        from bridge.schema.compiled import Compiled  # noqa: PLC0415 - 6 MiB that a bridge without schemas does not need
+
         self._work = Work()
-        self._validator = bounded(base, self._work, found.patterns)(root, registry=EMPTY_REGISTRY)
+        self._compiled = Compiled(document, self._work)
+        self.draft = self._compiled.draft
+        self.places, self.references = self._compiled.places, self._compiled.references
 
     @classmethod
     def parse(cls, text: bytes, path: Path | None = None) -> BodySchema:
@@ -92,8 +71,8 @@ class BodySchema:
         self._work.begin(steps, pause)
         try:
             found: list[BodyError] = []
-            for error in self._validator.iter_errors(parse(body)):
-                found.append(BodyError(pointer(error.absolute_path), explain(error)))
+            for at, message in self._compiled.errors(parse(body)):
+                found.append(BodyError(at, message))
                 if len(found) == MAX_ERRORS:
                     break
         except ValueError as error:
@@ -103,11 +82,3 @@ class BodySchema:
         except OverflowError:  # of a division in `multipleOf`
             return [BodyError("", "holds a number that is too large to be checked")]
         return found
-
-
-def _draft_of(document: dict[str, Any] | bool) -> str:
-    named = document.get("$schema", _DEFAULT_DRAFT) if isinstance(document, dict) else _DEFAULT_DRAFT
-    for draft in _DRAFTS:
-        if isinstance(named, str) and named.removesuffix("#") == draft:
-            return draft
-    raise ValueError(f"names in $schema {shown(named)}, which is none of {', '.join(_DRAFTS)}")

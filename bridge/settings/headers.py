@@ -2,25 +2,14 @@
 
 import re
 
+from activemq.contract import HOP_BY_HOP
+
 from .faults import show
 
 _NAME = re.compile(r"[a-z0-9-]+")
 
 CREDENTIALS = frozenset({"authorization", "cookie", "set-cookie"})
 FRAMING = frozenset({"content-length", "transfer-encoding"})
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-    }
-)
-"""RFC 9110, 7.6.1; they end at each hop."""
 BRIDGE_SET = frozenset(
     {
         "content-type",

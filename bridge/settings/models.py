@@ -186,6 +186,11 @@ class Route(Section):
         "content-disposition",
     )
 
+    @property
+    def may_be_job(self) -> bool:
+        """Whether a call of this route can be a job instead of a held call."""
+        return self.async_ != "never" or self.idempotency != "off"
+
 
 class Document(Section):
     """A whole file, each table checked by itself."""

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from activemq.contract import CONTROLS, HOP_BY_HOP
 from activemq.message import MAX_PROPERTY, property_size
 from consumers.reply import RefusedError, Reply
 
@@ -20,23 +21,8 @@ log = logging.getLogger(__name__)
 _METHOD: Final = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _TARGET: Final = re.compile(r"/[!\"$-~]*")  # origin-form (RFC 9112, 3.2.1): visible ASCII without the fragment's #
 _NAME: Final = re.compile(r"[a-z0-9-]+")  # what a property's name can carry
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# RFC 9110, 7.6.1: they belong to one connection.
-_HOP_BY_HOP: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 # Set by whoever sends the request on, so a message that names them cannot contradict its own body or destination.
-_OURS: Final = _HOP_BY_HOP | {
+_OURS: Final = HOP_BY_HOP | {
     "content-length",
     "content-type",
     "correlation-id",
@@ -46,7 +32,7 @@ _OURS: Final = _HOP_BY_HOP | {
     "tracestate",
 }
 # A worker's cookie for one caller must not become another's, and the body's own length is what counts.
-_NOT_RETURNED: Final = _HOP_BY_HOP | {"content-length", "content-type", "set-cookie", "set-cookie2"}
+_NOT_RETURNED: Final = HOP_BY_HOP | {"content-length", "content-type", "set-cookie", "set-cookie2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,7 @@ def http_request(request: Request) -> HttpRequest:
     headers.append(("correlation-id", request.correlation_id))
     headers += request.trace.items()
     for name, value in headers:
-        if _CONTROLS.search(value):
+        if CONTROLS.search(value):
             raise _malformed(f"the header {name} holds a control character")
     return HttpRequest(method, raw_path, query, headers)
 
@@ -110,7 +96,7 @@ def http_reply(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> 
 def _can_be_carried(name: str, value: str) -> bool:
     if not _NAME.fullmatch(name):
         return False
-    if _CONTROLS.search(value) is None and property_size(value) > MAX_PROPERTY:
+    if CONTROLS.search(value) is None and property_size(value) > MAX_PROPERTY:
         log.warning("response header %s is over %d bytes, too long for a message; left out", name, MAX_PROPERTY)
         return False
     return True

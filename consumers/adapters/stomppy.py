@@ -169,7 +169,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
     def _serve(self, frame: StompFrame, generation: int) -> None:
         if generation != self._link.generation:
             raise ConnectionLostError("its connection is gone")
-        message = _message_of(frame)
+        message = _message_of(frame, tells_text=self._link.profile.tells_text)
         try:
             if message.redelivered and not self._judge(message, frame, generation):
                 return
@@ -202,7 +202,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
         """Put a copy that counts at the end of the queue; False if the message cannot be copied."""
         copy = partial(encode_copy, message, self._link.profile.queue(self._queue), message.attempt + 1)
         try:
-            self._link.replace(frame, generation, copy)
+            self._link.replace(frame, generation, copy, str(message.attempt + 1))
         except MessageError as error:
             log.error("call %s: cannot be handed on: %s", call_of(message), error)  # noqa: TRY400 - the message's fault
             return False
@@ -217,7 +217,8 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
         log.error("call %s: lost %d times; parked in %s", call_of(message), message.attempt, name)
         self._reply(message, "poisoned", generation, told(message))
         try:
-            self._link.replace(frame, generation, partial(encode_poison, message, self._link.profile.queue(name)))
+            poison = partial(encode_poison, message, self._link.profile.queue(name))
+            self._link.replace(frame, generation, poison, "poison")
         except MessageError as error:
             log.error("call %s: cannot be parked, and is dropped: %s", call_of(message), error)  # noqa: TRY400 - as above
             self._link.ack(frame, generation)
@@ -299,7 +300,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             log.info("call %s: the reply was refused: %s", call_of(message), error.message)
 
 
-def _message_of(frame: StompFrame) -> RequestMessage:
+def _message_of(frame: StompFrame, *, tells_text: bool) -> RequestMessage:
     """Return stomp.py's frame as a request message.
 
     Bytes that are not UTF-8 are lost where the connection decodes. Such a message is refused like one whose body is too
@@ -307,6 +308,7 @@ def _message_of(frame: StompFrame) -> RequestMessage:
     """
     body = frame.body or b""
     message = Frame.of("MESSAGE", frame.headers, body.encode() if isinstance(body, str) else body)
+    message.tells_text = tells_text
     if isinstance(body, str) and _REPLACEMENT in body and "content-length" in frame.headers:
         log.error("a body of octets was lost in decoding: make the connection with auto_decode=False")
         message.oversize = len(message.body)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from activemq.contract import CANCEL_TOPIC
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activemq import Client, Frame
 
-CANCEL_TOPIC: Final = "bridge.cancel"
 REMEMBERED: Final = 10_000  # ids; about 1 MB
 
 

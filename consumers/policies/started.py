@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from activemq.errors import ActiveMQError, MessageError
+from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import encode_notice
 
 if TYPE_CHECKING:
@@ -27,7 +27,15 @@ class Running:
 
     message: RequestMessage
     generation: int
-    due: float  # the loop's time, seconds
+    began: float  # the loop's time, seconds
+
+    @property
+    def delay(self) -> float:
+        """How long it may take without anybody's being told; seconds."""
+        try:
+            return (self.message.number("started_after_ms") or 0) / 1_000
+        except (MessageError, ProtocolError):
+            return 0.0
 
 
 class Started:
@@ -41,16 +49,13 @@ class Started:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, message: RequestMessage, generation: int) -> Running | None:
-        """Tell now, or remember to tell; give what is returned to :meth:`end`."""
-        if "started" not in message.reply_kinds or message.reply_to is None:
-            return None
+        """Tell now, or remember to tell; give what is returned to :meth:`end`.
+
+        Of a message that can wait nothing else is read before the tick: most jobs are over by then.
+        """
         loop = asyncio.get_running_loop()
-        try:
-            delay = (message.number("started_after_ms") or 0) / 1_000
-        except MessageError:
-            delay = 0.0
-        running = Running(message, generation, loop.time() + delay)
-        if not delay:
+        running = Running(message, generation, loop.time())
+        if message.frame.raw("started_after_ms") in (None, "0"):
             self._tell(running)
             return None
         self._waiting[running] = None
@@ -66,13 +71,16 @@ class Started:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for running in [running for running in self._waiting if running.due <= now]:
+        for running in [running for running in self._waiting if running.began + running.delay <= now]:
             del self._waiting[running]
             self._tell(running)
         self._timer = loop.call_later(TICK, self._tick) if self._waiting else None
 
     def _tell(self, running: Running) -> None:
+        message = running.message
+        if "started" not in message.reply_kinds or message.reply_to is None:
+            return
         if running.generation != self._client.generation:
             return
         with suppress(ActiveMQError):  # it is a courtesy; the reply and its ACK matter
-            self._client.send(encode_notice(running.message, "started", 0, [("worker", self._name)]))
+            self._client.send(encode_notice(message, "started", 0, [("worker", self._name)]))

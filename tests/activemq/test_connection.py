@@ -5,6 +5,7 @@ import socket
 import ssl
 
 import pytest
+import uvloop
 
 from activemq.connection import HIGH_WATER
 from activemq.errors import (
@@ -46,6 +47,24 @@ async def test_what_comes_with_connected_is_handed_over(server, owner: Owner, ev
     await eventually(lambda: len(owner.frames) == 2)
     assert [frame.get("n") for frame in owner.frames] == ["1", "2"]
     connection.abort(ConnectionLostError("over"))
+
+
+def test_on_uvloop_whose_transports_are_none_of_asyncios_classes() -> None:
+    async def exchange() -> None:
+        owner = Owner()
+        async with FakeBroker() as broker:
+            connection = await owner.open(broker.port)
+            assert not isinstance(connection._transport, asyncio.Transport)
+            connection.write(encode("SUBSCRIBE", [("id", "1"), ("destination", "/queue/q")]))
+            connection.write(encode("SEND", [("destination", "/queue/q"), ("content-length", str(len(BIG)))], BIG))
+            async with asyncio.timeout(10):
+                while not owner.frames:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)
+            assert [frame.body for frame in owner.frames] == [BIG]
+            await connection.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(exchange())
 
 
 async def test_a_port_where_nobody_listens(owner: Owner) -> None:

@@ -161,18 +161,48 @@ async def test_a_destination_that_is_none_is_refused_and_the_connection_stays(pe
     assert peer.client.connected
 
 
-async def test_there_are_no_transactions(peers):
+@pytest.fixture
+def copied():
+    def copy(frame, extra):
+        return encode_copy(RequestMessage(frame), QUEUE, 2, extra)
+
+    return copy
+
+
+async def test_a_message_is_moved_both_or_neither(peers, copied):
     worker = await peers()
+    worker.consume()
+    await worker.send(body=b"x", correlation_id="c")
+    frame = await worker.next()
+    await worker.client.move(frame, worker.client.generation, lambda extra: copied(frame, extra), "2")
+    copy = await worker.next()
+    assert (copy.body, copy.get("attempt"), copy.get("redelivered")) == (b"x", "2", None)
+    await worker.nothing_comes()
+
+
+@pytest.mark.parametrize("end", ["ABORT", "leaves"])
+async def test_what_is_not_committed_has_not_happened(peers, copied, end):
+    worker, other = await peers(), await peers()
     worker.consume()
     await worker.send(body=b"x")
     frame = await worker.next()
+    worker.client.send(encode("BEGIN", [("transaction", "t")]) + copied(frame, [("transaction", "t")]))
+    worker.client.send(encode("ACK", [("id", frame.get("ack")), ("transaction", "t")]))
+    if end == "ABORT":
+        worker.client.send(encode("ABORT", [("transaction", "t")]))
+        await worker.nothing_comes()
+    await worker.client.stop()
+    other.consume()
+    again = await other.next()
+    assert (again.get("attempt"), again.get("redelivered")) == (None, "true")
+    other.client.ack(again, other.client.generation)
+    await other.nothing_comes()
 
-    def copy(transaction):
-        return encode_copy(RequestMessage(frame), QUEUE, 2, transaction)
 
-    with pytest.raises(ServerError, match="no transactions"):
-        await worker.client.move(frame, worker.client.generation, copy)
-    await worker.nothing_comes()  # neither the copy nor, since it is not acknowledged, anything else
+async def test_a_transaction_that_nobody_began_is_refused(peers):
+    peer = await peers()
+    with pytest.raises(ServerError, match="is no transaction"):
+        await peer.send(transaction="t")
 
 
 async def test_who_listens_is_told_to_a_newcomer_and_then_each_change(peers):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activemq.local import LocalBroker
+from tests.conftest import IN_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVERS = ("uvicorn", "hypercorn")
-CARRIERS = ("activemq", "in-process")
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -22,10 +22,13 @@ def implementation(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module", params=CARRIERS)
+@pytest.fixture(scope="module")
 def carrier(request: pytest.FixtureRequest) -> Any:
-    """What carries a call to its worker: what is promised of a held call holds with a broker and without one."""
-    return LocalBroker() if request.param == "in-process" else request.getfixturevalue("broker")
+    """What carries a call to its worker: what is promised of a held call holds with a broker and without one.
+
+    Which ones there are is in tests/conftest.py.
+    """
+    return LocalBroker() if request.param == IN_PROCESS else request.getfixturevalue("brokers").get(request.param)
 
 
 @pytest.fixture(scope="module")

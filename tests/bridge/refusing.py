@@ -54,6 +54,7 @@ async def refusing(broker, implementation, queue):
         route("echo", "/echo", pass_headers=("x-pass",), idempotency="off", async_="never"),
         route("read", "/echo", methods=frozenset({"GET", "PUT"})),
         route("item", "/items/{id}"),
+        route("image", "/image", methods=frozenset({"GET", "HEAD", "DELETE"}), accepts=("image/png",)),
         route("png", "/png", accepts=("image/png", "image/jpeg")),
         route("narrow", "/narrow", max_held=1),
         route("jobs", "/maybe-job"),

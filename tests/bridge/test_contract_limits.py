@@ -210,6 +210,20 @@ async def test_an_encoded_body(world):
     await world.nothing_was_sent()
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize("headers", [(), (("Content-Type", "text/plain"),)], ids=["no type", "another type"])
+async def test_without_content_there_is_no_media_type_to_refuse(world, method, headers):
+    _, response = await world.served("/image", None, method=method, headers=headers)
+    assert response.status == 200
+
+
+@pytest.mark.parametrize("headers", [(), (("Content-Type", "text/plain"),)], ids=["no type", "another type"])
+async def test_the_content_of_a_get_needs_a_type_that_is_accepted(world, headers):
+    response = await world.bridge.call("/image", b"x", method="GET", headers=headers)
+    check(response, "unsupported-media-type", instance="/image", accepts=["image/png"])
+    await world.nothing_was_sent()
+
+
 # -- 500
 
 

@@ -19,6 +19,8 @@ from consumers import Request, Worker
 from tests.bridge.callers import PATIENCE, Caller, request, until
 from tests.bridge.harness import ToldWorker, client_for, running, settings_for
 
+pytestmark = pytest.mark.every_broker
+
 AT_ONCE = 1_000
 
 

@@ -16,7 +16,7 @@ from tests.bridge.callers import Caller as Connection
 from tests.bridge.callers import until
 from tests.bridge.harness import NO_STORE, running, settings_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 # The order of docs/http.md. Each breaks one rule, in the request or in the bridge.
 ORDER = {

@@ -13,8 +13,9 @@ from tests.bridge.callers import until
 
 
 @asynccontextmanager
-async def tidying(monkeypatch, held):
+async def tidying(monkeypatch, held, again_after=(0,)):
     collected = []
+    monkeypatch.setattr(memory, "AGAIN_AFTER", again_after)
     monkeypatch.setattr(memory, "LOOK_EVERY", 0.001)
     monkeypatch.setattr(gc, "collect", lambda: collected.append(held["now"]))
     looks = []
@@ -40,6 +41,28 @@ async def test_once_a_tenth_is_left_of_a_crowd(monkeypatch, crowd, left, tidied)
         await looked_again(looks)
         await looked_again(looks)
     assert collected == [left] * tidied
+
+
+async def test_again_a_little_later(monkeypatch):
+    held = {"now": 1_000}
+    async with tidying(monkeypatch, held, (0, 2, 5)) as (collected, looks):
+        await looked_again(looks)
+        held["now"] = 0
+        await until(lambda: len(collected) == 3)
+        await looked_again(looks)
+    assert collected == [0, 0, 0]
+
+
+async def test_not_while_there_is_another_crowd(monkeypatch):
+    held = {"now": 1_000}
+    async with tidying(monkeypatch, held, (0, 5)) as (collected, looks):
+        await looked_again(looks)
+        held["now"] = 100
+        await until(lambda: collected)
+        held["now"] = 1_000
+        for _ in range(4):
+            await looked_again(looks)
+    assert collected == [100]
 
 
 async def test_each_crowd_anew(monkeypatch):

@@ -261,7 +261,7 @@ async def test_after_a_reload_new_calls_go_by_the_new_table(setting):
             await worker.reply(message, message.body)
             assert (await caller.response()).body == path.encode()
     told = json.loads((await bridge.call("/openapi.json", None, method="GET")).body)
-    assert set(told["paths"]) == {"/stays", "/changed", "/comes"}
+    assert {path for path in told["paths"] if not path.startswith("/jobs/")} == {"/stays", "/changed", "/comes"}
 
 
 async def test_who_listens_on_a_new_queue_is_known_soon(setting):

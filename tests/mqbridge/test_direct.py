@@ -109,6 +109,9 @@ def test_each_queue_is_a_path_and_the_contract_is_the_bridges(start: Start, tmp_
     assert httpx.get(f"{url}/jobs/{'0' * 32}", timeout=PATIENCE).json()["type"] == "/problems/no-job"
     assert httpx.get(f"{url}/-/ready", timeout=PATIENCE).json() == {"ready": True}
     assert list(httpx.get(f"{url}/openapi.json", timeout=PATIENCE).json()["paths"])[:1] == ["/hello"]
+    key = {"authorization": f"Bearer {command.wait_for('mqbridge: admin key ').split()[-1]}"}
+    for page in ("jobs", "dlq"):  # of a broker and a store that are not there
+        assert httpx.get(f"{url}/-/api/{page}", headers=key, timeout=PATIENCE).json()["type"] == "/problems/no-route"
     command.signal(signal.SIGTERM)
     assert command.exit_code() == 0, command.output
     assert [command.output.count(word) for word in ("lifespan begins", "lifespan ends")] == [1, 1]

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, func, select
 
 from bridge.jobs.model import OPEN, Failure, Job, Settlement, may_become
 from bridge.jobs.notices import Place, add, place_of
+from bridge.jobs.sql.many import execute_many
 from bridge.jobs.sql.operations import IDS, NO_REQUEST, Create, Operation, Sent, Settle, Tell, create, mark_sent
 from bridge.jobs.sql.rows import LIGHT_JOB, event_row, job_of, settled_row, told_row
 from bridge.jobs.sql.tables import early, events, jobs
@@ -130,7 +131,16 @@ class _Changes:
         self._write_early()
         self._write_events()
         if self._settled:
-            self._connection.execute(_SETTLED, list(self._settled.values()))
+            execute_many(self._connection, _SETTLED, list(self._settled.values()))
+        self._mark_open(operations)
+
+    def _mark_open(self, operations: Sequence[Settle | Tell]) -> None:
+        """Write marks that no change has written along; of a job that is over it does not matter."""
+        marks = [one.mark for one in operations if isinstance(one, Settle) and one.mark is not None]
+        left = [mark for mark in marks if mark.job_id in self._jobs and mark.job_id not in self._settled]
+        still_open = [mark for mark in left if not self._jobs[mark.job_id].is_final]
+        if still_open:
+            mark_sent(self._connection, still_open)
 
     def _settle(self, operation: Settle) -> tuple[Job | None, bool]:
         job = self._jobs.get(operation.job_id)
@@ -244,7 +254,7 @@ class _Changes:
                 self._drop_oldest(self._jobs[job_id])
         if self._told:
             told = [told_row(self._jobs[job_id], now_ms) for job_id, now_ms in self._told.items()]
-            self._connection.execute(_TOLD, told)
+            execute_many(self._connection, _TOLD, told)
         if self._progress:
             self._connection.execute(_PROGRESS, [{"of": job, "told": told} for job, told in self._progress.items()])
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, null, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from bridge.jobs.sql.many import execute_many
 from bridge.jobs.sql.rows import WHOLE_JOB, job_of, row_of
 from bridge.jobs.sql.tables import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Executable
+    from sqlalchemy import Connection
+    from sqlalchemy.sql.dml import UpdateBase
 
     from bridge.jobs.model import Job, NewJob
     from bridge.jobs.notices import Place  # noqa: F401 - named in a base class's parameter
@@ -67,17 +69,21 @@ class Tell(Operation["tuple[Job | None, Place]"]):
 
 
 class Settle(Operation["tuple[Job | None, bool]"]):
-    """Have a job become what ``judge`` says; see :meth:`bridge.jobs.store.JobStore.settle`."""
+    """Have a job become what ``judge`` says; see :meth:`bridge.jobs.store.JobStore.settle`.
 
-    __slots__ = ("job_id", "judge")
+    ``mark``: that the job was sent, which is written by this at the same time.
+    """
+
+    __slots__ = ("job_id", "judge", "mark")
 
     def __init__(self, job_id: str, judge: Judge, now_ms: int) -> None:
         super().__init__(now_ms)
         self.job_id = job_id
         self.judge = judge
+        self.mark: Sent | None = None
 
 
-_INSERT_NEW: Final[dict[str, Executable]] = {
+_INSERT_NEW: Final[dict[str, UpdateBase]] = {
     "sqlite": sqlite.insert(jobs).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(jobs).on_conflict_do_nothing(),
     # IGNORE would also shorten what does not fit; this leaves the row that is there as it is.
@@ -96,7 +102,7 @@ def create(connection: Connection, operations: Sequence[Create]) -> None:
     # One order everywhere, or two bridges with the same keys wait for each other.
     ordered = sorted(operations, key=lambda one: (one.new.job.key.sha256 if one.new.job.key else "", one.new.job.id))
     insert = _INSERT_NEW[connection.dialect.name]
-    inserted = connection.execute(insert, [row_of(one.new) for one in ordered]).rowcount
+    inserted = execute_many(connection, insert, [row_of(one.new) for one in ordered])
     for one in ordered:
         one.result = None
     keyed = [one for one in ordered if one.new.job.key]
@@ -115,7 +121,7 @@ def _holder_of_key(connection: Connection, operation: Create) -> Job | None:
     if holder is not None and not holder.is_kept(operation.now_ms):
         free = jobs.update().where(jobs.c.id == holder.id).values(key_sha256=None, fingerprint=None)
         connection.execute(free)
-        connection.execute(_INSERT_NEW[connection.dialect.name], [row_of(new)])
+        execute_many(connection, _INSERT_NEW[connection.dialect.name], [row_of(new)])
         holder = job_by_key(connection, new.job)
     return None if holder is not None and holder.id == new.job.id else holder
 
@@ -130,7 +136,7 @@ def job_by_key(connection: Connection, like: Job) -> Job | None:
     return None if row is None else job_of(row)
 
 
-NO_REQUEST: Final[dict[str, Any]] = {"lease_ms": None, "owner": None, "properties": None, "request": None}
+NO_REQUEST: Final[dict[str, Any]] = dict.fromkeys(("lease_ms", "owner", "properties", "request"), null())
 
 
 _SENT: Final = jobs.update().where(IDS, jobs.c.sent_ms.is_(None)).values(sent_ms=bindparam("now"), **NO_REQUEST)

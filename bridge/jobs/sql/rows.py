@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
@@ -32,7 +33,7 @@ def row_of(new: NewJob) -> dict[str, Any]:
         "fingerprint": job.key.fingerprint if job.key else None,
         "state": job.state.value,
         "path": job.path,
-        "rules": json.dumps([job.rules.max_reply, job.rules.returns, job.rules.kinds, job.rules.tells]),
+        "rules": _rules_text(job.rules),
         "created_ms": job.created_ms,
         "deadline_ms": job.deadline_ms,
         "retention_ms": job.retention_ms,
@@ -47,6 +48,12 @@ def row_of(new: NewJob) -> dict[str, Any]:
     }
 
 
+# A route's are the same for all its jobs.
+@lru_cache(maxsize=256)
+def _rules_text(rules: Rules) -> str:
+    return json.dumps([rules.max_reply, rules.returns, rules.kinds, rules.tells])
+
+
 def job_of(row: Row[*tuple[Any, ...]]) -> Job:
     """Return the job of a row; its answer and its progress only if the row was read with ``body``."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
@@ -59,7 +66,7 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
         caller=values["caller"],
         route=values["route"],
         path=values["path"],
-        rules=_rules(values["rules"]),
+        rules=_rules_of(values["rules"]),
         created_ms=values["created_ms"],
         deadline_ms=values["deadline_ms"],
         retention_ms=values["retention_ms"],
@@ -82,7 +89,8 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
     )
 
 
-def _rules(text: str) -> Rules:
+@lru_cache(maxsize=256)
+def _rules_of(text: str) -> Rules:
     max_reply, returns, *asked = json.loads(text)
     kinds, tells = asked or ((), False)  # a row that was made before there were any
     return Rules(max_reply, tuple((name, header) for name, header in returns), tuple(kinds), tells)

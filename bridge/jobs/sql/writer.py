@@ -11,13 +11,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bridge.jobs.sql.changes import Batch
+from bridge.jobs.sql.operations import Operation, Sent, Settle
 from bridge.jobs.store import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.jobs.sql.database import Database
-    from bridge.jobs.sql.operations import Operation
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ LARGEST: Final = 200  # operations in one transaction
 # Two transactions do not begin closer than this to each other: what comes meanwhile shares the second one. The first
 # after a quiet time is at once. Each costs half a millisecond of CPU, and its fsync.
 INTERVAL: Final = 0.005  # seconds
+# That a job was sent waits so long for what settles the job, which writes it along: most keyed calls are over by then,
+# and cost two transactions, not three. A bridge that is killed within it has the message sent a second time if the work
+# takes longer than its lease.
+MARK_AFTER: Final = 0.05  # seconds; twice that at most
 
 
 class Writer:
@@ -38,6 +42,9 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
+        self._marks: dict[str, Sent] = {}  # by job
+        self._older_marks: dict[str, Sent] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to write, on the running loop."""
@@ -53,13 +60,44 @@ class Writer:
             done.set_exception(StoreUnavailableError("the store is not there"))
             done.add_done_callback(_looked_at)
         else:
-            self._queue.append(operation)
-            self._idle.clear()
-            self._wanted.set()
+            if isinstance(operation, Settle):
+                operation.mark = self._marks.pop(operation.job_id, None) or self._older_marks.pop(
+                    operation.job_id, None
+                )
+            self._enqueue(operation)
         return done
+
+    def submit_mark(self, mark: Sent) -> asyncio.Future[None]:
+        """Queue, for later, that a job was sent."""
+        if self._task is None or not self._database.available:
+            return self.submit(mark)
+        known = self._marks.get(mark.job_id) or self._older_marks.get(mark.job_id)
+        if known is not None:
+            return known.done
+        self._marks[mark.job_id] = mark
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(MARK_AFTER, self._ripen)
+        return mark.done
+
+    def _ripen(self) -> None:
+        self._timer = None
+        for mark in self._older_marks.values():
+            self._enqueue(mark)
+        self._older_marks, self._marks = self._marks, {}
+        if self._older_marks:
+            self._timer = asyncio.get_running_loop().call_later(MARK_AFTER, self._ripen)
+
+    def _enqueue(self, operation: Operation[Any]) -> None:
+        self._queue.append(operation)
+        self._idle.clear()
+        self._wanted.set()
 
     async def stop(self) -> None:
         """Write what is queued, as long as the store takes it, and end."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ripen()
+        self._ripen()
         await self._idle.wait()
         task, self._task = self._task, None
         if task is not None:
@@ -104,13 +142,16 @@ class Writer:
             for one in batch:
                 if not one.done.done():
                     one.done.set_result(one.result)
+                if isinstance(one, Settle) and one.mark is not None and not one.mark.done.done():
+                    one.mark.done.set_result(None)
 
 
 def _fail(batch: Sequence[Operation[Any]], error: StoreUnavailableError) -> None:
     for one in batch:
-        if not one.done.done():
-            one.done.set_exception(error)
-            one.done.add_done_callback(_looked_at)
+        for done in (one.done, one.mark.done) if isinstance(one, Settle) and one.mark else (one.done,):
+            if not done.done():
+                done.set_exception(error)
+                done.add_done_callback(_looked_at)
 
 
 def _looked_at(done: asyncio.Future[Any]) -> None:

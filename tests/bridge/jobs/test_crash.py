@@ -16,10 +16,11 @@ from tests.bridge.harness import ToldWorker
 from tests.bridge.jobs.world import ASYNC, Reader, key
 from tests.bridge.processes import Echo, Process
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_broker]
 
 AT_ONCE = 16
 PARTS = 20
+STREAM = "stream = true\n"
 MAKING_FOR = 10.0  # seconds, so that several kills fall among them
 KILL_EVERY = (0.2, 1.5)  # seconds after it is ready
 
@@ -30,7 +31,7 @@ class Talker(Echo):
     def _take(self, frame: Any) -> None:
         self.ran[frame.body.decode()] += 1
         usual = [("destination", frame.get("reply-to")), ("correlation-id", frame.get("correlation-id"))]
-        usual += [("persistent", "true"), ("attempt", frame.get("attempt"))]
+        usual += [("persistent", "true"), ("attempt", frame.get("attempt") or "1")]
         for part in range(1, PARTS + 1):
             headers = [*usual, ("reply_kind", "chunk"), ("sequence", str(part)), ("content_type", "application/json")]
             self.client.send(encode("SEND", headers, b"%d" % part))
@@ -71,7 +72,7 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
     broker, queue, tmp_path, request
 ):
     number = request.config.getoption("--kill-jobs")
-    bridges = [Process(broker, tmp_path, queue("crash"), name) for name in ("first", "second")]
+    bridges = [Process(broker, tmp_path, queue("crash"), name, route=STREAM) for name in ("first", "second")]
     worker = Echo(broker, queue("crash"))
     chance = random.Random(4711)
     kills = 0
@@ -113,7 +114,7 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
 async def test_a_bridge_is_killed_again_and_again_and_no_part_of_an_answer_is_lost_or_out_of_order(
     broker, queue, tmp_path
 ):
-    bridges = [Process(broker, tmp_path, queue("talk"), name, route="stream = true\n") for name in ("first", "second")]
+    bridges = [Process(broker, tmp_path, queue("talk"), name, route=STREAM) for name in ("first", "second")]
     worker = Talker(broker, queue("talk"))
     chance = random.Random(42)
     try:

@@ -24,6 +24,8 @@ from tests.bridge.jobs.make import NOW, new_job
 from tests.bridge.jobs.world import ASYNC, a_world, key, routes_for
 from tests.databases import MariaDb, PostgreSql
 
+pytestmark = pytest.mark.every_broker
+
 
 @pytest.fixture
 def queue():
@@ -125,7 +127,7 @@ async def test_a_database_that_is_killed_and_comes_back(own_server, broker, queu
 # Some drivers leave the connections of a server that hung to the collector, which warns: here, and nowhere later.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_database_that_hangs_keeps_nobody_waiting_for_long(own_server, broker, queue, monkeypatch):
-    monkeypatch.setattr("bridge.app.SqlStore", partial(SqlStore, timeout=1.0))
+    monkeypatch.setattr("bridge.jobs.sql.SqlStore", partial(SqlStore, timeout=1.0))
     store = Store(url=SecretStr(await new_database(own_server)))
     async with a_world(broker, queue, store=store) as world:
         location = await world.accepted()
