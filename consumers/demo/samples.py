@@ -1,11 +1,14 @@
-"""Four small jobs: one that reads text, one that takes time to compute, one that fails and one that is too slow."""
+"""Five small jobs: one reads, one computes, one fails, one is too slow, and one takes long and says how far it is."""
 
 import asyncio
 import json
 import logging
+import os
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from consumers.demo.thumbnail import NotAnImageError, scale_down
@@ -20,6 +23,8 @@ _MOST_FREQUENT: Final = 5
 _MAX_SIZE: Final = 1_024  # pixels
 _TOO_LATE: Final = 1.0  # seconds after the deadline
 _NO_DEADLINE: Final = 5.0  # seconds
+_MAX_ITEMS: Final = 1_000
+_EACH_ITEM: Final = 0.25  # seconds
 
 worker = Worker("demo")
 
@@ -32,6 +37,15 @@ class Analysis:
     characters: int
     lines: int
     most_frequent: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a batch; two that ran differ in ``finished``."""
+
+    items: int
+    worker: int  # its process id
+    finished: str  # RFC 3339
 
 
 @worker.handler("demo.texts")
@@ -87,3 +101,22 @@ async def slow(request: Request) -> str:
         log.info("call %s was cancelled while it slept", request.correlation_id)
         raise  # it is asyncio's: who swallows it cannot be stopped
     return f"slept for {pause:.1f} s"
+
+
+@worker.handler("demo.batches")
+async def batches(request: Request) -> Batch | Reply:
+    """Go through as many items as the path parameter ``items`` says, a quarter of a second each, and tell of each."""
+    asked = request.path.get("items", "")
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and 1 <= int(asked) <= _MAX_ITEMS):
+        return Reply.problem(422, f"items must be a number, 1 to {_MAX_ITEMS}", ran="no")
+    items, done = int(asked), 0
+    try:
+        while done < items:
+            await asyncio.sleep(_EACH_ITEM)
+            done += 1
+            request.progress({"done": done, "of": items})
+    except asyncio.CancelledError:
+        # Not by the log: this is what the demo shows, whatever the log's level.
+        print(f"{request.correlation_id} was stopped after {done} of {items} items", file=sys.stderr, flush=True)
+        raise
+    return Batch(items, os.getpid(), datetime.now(UTC).isoformat())

@@ -59,6 +59,7 @@ class Child:
         self._output: asyncio.Task[None] | None = None
         self._is_ready = asyncio.Event()
         self._last_lines: deque[str] = deque(maxlen=5)
+        self._listeners: dict[asyncio.Future[str], str] = {}
 
     @property
     def pid(self) -> int:
@@ -81,6 +82,15 @@ class Child:
     async def wait(self) -> int:
         """Wait for its end; return its exit code."""
         return await self._process.wait() if self._process else 0
+
+    async def says(self, text: str) -> str:
+        """Wait for its next line that holds ``text`` and return it, without an end in time: the caller sets one."""
+        heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._listeners[heard] = text
+        try:
+            return await heard
+        finally:
+            del self._listeners[heard]
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL if it does not drain."""
@@ -110,6 +120,9 @@ class Child:
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
         async for text in lines_of(process):
             self._last_lines.append(text)
+            for heard, wanted in self._listeners.items():
+                if wanted in text and not heard.done():
+                    heard.set_result(text)
             if self._is_ready.is_set():
                 print(f"[{self._name} {process.pid}] {text}", file=sys.stderr, flush=True)
             elif self._ready in text:

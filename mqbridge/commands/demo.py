@@ -9,15 +9,18 @@ import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 from rich.console import Console
 
 from activemq.embedded import EmbeddedBroker
 from activemq.errors import EmbeddedBrokerError
 from mqbridge.commands.children import Child
+from mqbridge.commands.key import make_key
 from mqbridge.commands.showcase import show_all
 from mqbridge.console import CommandError
 from mqbridge.environment import PASSCODE, places
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 SLOTS = 4
+PAGE = Path("examples/browser")  # its port is in demo.toml
 
 
 async def run_demo(*, once: bool, port: int) -> int:
@@ -56,29 +60,35 @@ async def _run(console: Console, *, once: bool, port: int, stop: asyncio.Event) 
             await stack.enter_async_context(broker)
         except EmbeddedBrokerError as error:
             raise CommandError(str(error)) from error
-        passcode = _write_passcode(folder, broker.passcode)
-        console.print(f"broker   {broker.stomp_url}  (ActiveMQ, pid {broker.pid})")
+        passcode = _write_secret(folder / "passcode", broker.passcode)
         url = f"http://127.0.0.1:{_free_port(port)}"
-        children = [_bridge(folder, broker, url), *(_worker(broker, passcode) for _ in range(WORKERS))]
+        key, key_sha256 = make_key()
+        operator = Operator(url, _write_secret(folder / "admin-key", key))
+        console.print(f"broker   {broker.stomp_url}  (ActiveMQ, pid {broker.pid})")
+        children = [_bridge(folder, broker, url, key_sha256), *(_worker(broker, passcode) for _ in range(WORKERS))]
         await asyncio.gather(*(stack.enter_async_context(child) for child in children))
         bridge, *workers = children
         console.print(f"bridge   {url}  (pid {bridge.pid})")
         console.print(f"workers  {', '.join(f'pid {worker.pid}' for worker in workers)}, {SLOTS} slots for each queue")
         console.print(f"all ready after {time.monotonic() - started:.1f} s\n")
-        failed = await show_all(console, url, folder)
+        failed = await show_all(console, url, folder, workers)
         if once:
             console.print("[green]all as expected[/]" if not failed else f"[red]{failed} not as expected[/]")
             return 1 if failed else 0
         _print_what_next(console, broker, passcode, workers[0])
+        await operator.print_what_next(console)
+        _print_page(console, url)
+        console.print("Ctrl-C stops all.")
         await _until_something_ends(children, stop)
         return 0
 
 
-def _bridge(folder: Path, broker: EmbeddedBroker, url: str) -> Child:
+def _bridge(folder: Path, broker: EmbeddedBroker, url: str, key_sha256: str) -> Child:
     config = folder / "bridge.toml"
     config.write_text(
         f'[server]\nbind = ["{url.removeprefix("http://")}"]\n'
         f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\n'
+        f'[store]\nurl = "sqlite:///{folder}/jobs.db"\n[admin]\nkey_sha256 = "{key_sha256}"\n'
         + resources.files("mqbridge.commands").joinpath("demo.toml").read_text()
     )
     return Child("bridge", ["serve", "--config", str(config)], "ready on", _environment(broker))
@@ -95,10 +105,9 @@ def _environment(broker: EmbeddedBroker) -> Mapping[str, str]:
     return {**os.environ, PASSCODE: broker.passcode}
 
 
-def _write_passcode(folder: Path, passcode: str) -> Path:
-    path = folder / "passcode"
+def _write_secret(path: Path, secret: str) -> Path:
     path.touch(mode=0o600)
-    path.write_text(passcode + "\n")
+    path.write_text(secret + "\n")
     return path
 
 
@@ -115,15 +124,51 @@ def _free_port(wanted: int) -> int:
     raise CommandError("there is no free port on 127.0.0.1")
 
 
-def _print_what_next(console: Console, broker: EmbeddedBroker, passcode: Path, worker: Child) -> None:
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who has the bridge's admin key, which is in a file for as long as the demo runs."""
+
+    url: str
+    key_file: Path
+
+    async def print_what_next(self, console: Console) -> None:
+        """Print how to look inside the bridge."""
+        header = f'"Authorization: Bearer $(cat {self.key_file})"'
+        console.print("Look inside the bridge, with its admin key:")
+        console.print(f"  {_program()} top --url {self.url} --admin-key-file {self.key_file}", markup=False)
+        console.print(f"  curl -sS -H {header} {self.url}/-/api/status", markup=False)
+        if await self._has_dashboard():
+            console.print(f"  {self.url}/-/dashboard   # in a browser; the key: cat {self.key_file}", markup=False)
+
+    async def _has_dashboard(self) -> bool:
+        headers = {"authorization": f"Bearer {self.key_file.read_text().strip()}"}
+        try:
+            async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+                return (await client.get(f"{self.url}/-/dashboard")).status_code != httpx.codes.NOT_FOUND
+        except httpx.HTTPError:
+            return False
+
+
+def _program() -> str:
     installed = Path(sys.executable).with_name("mqbridge")
-    program = str(installed) if installed.exists() else f"{sys.executable} -m mqbridge"
-    command = f"{program} work consumers.demo:worker"
+    return str(installed) if installed.exists() else f"{sys.executable} -m mqbridge"
+
+
+def _print_what_next(console: Console, broker: EmbeddedBroker, passcode: Path, worker: Child) -> None:
+    command = f"{_program()} work consumers.demo:worker"
     console.print("Still running. In a second terminal, repeat any of these, or:")
     console.print(f"  kill -9 {worker.pid}   # a worker dies: the other one goes on", markup=False)
     options = f"--broker {broker.stomp_url} --login {broker.login} --passcode-file {passcode}"
     console.print(f"  {command} {options}   # one more worker", markup=False)
-    console.print("Ctrl-C stops all.")
+
+
+def _print_page(console: Console, url: str) -> None:
+    """Print how to open the example's page, where there is one: it is no part of what is installed."""
+    if not PAGE.is_dir():
+        return
+    console.print("A web page that follows jobs:")
+    console.print(f"  python3 -m http.server 8000 --bind 127.0.0.1 --directory {PAGE}", markup=False)
+    console.print(f"  http://127.0.0.1:8000/?bridge={url}   # in a browser", markup=False)
 
 
 async def _until_something_ends(children: list[Child], stop: asyncio.Event) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
 
+from mqbridge.commands.job_scenes import JOB_SCENES
+from mqbridge.commands.stage import Stage, curl
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
+
+    from mqbridge.commands.children import Child
 
 TEXT = "The first idle worker takes it, and its reply becomes the response of the held connection."
 
@@ -32,15 +37,9 @@ class Scene:
 
     def curl(self, url: str) -> str:
         """Return the command that does the same."""
-        parts = ["curl", "-sS", "-X", "POST", "-H", f"Content-Type: {self.content_type}"]
-        for name, value in self.headers:
-            parts += ["-H", f"{name}: {value}"]
-        if self.upload:
-            parts += ["--data-binary", f"@{self.upload}"]
-        elif self.text:
-            parts += ["--data-raw", self.text]
-        parts += ["-o", str(self.save)] if self.save else ["-i"]
-        return shlex.join([*parts, url + self.path])
+        headers = (("Content-Type", self.content_type), *self.headers)
+        body = ("--data-binary", f"@{self.upload}") if self.upload else ("--data-raw", self.text)
+        return curl("POST", url + self.path, headers, *body, *(("-o", str(self.save)) if self.save else ("-i",)))
 
 
 def scenes(folder: Path) -> list[Scene]:
@@ -63,7 +62,7 @@ def scenes(folder: Path) -> list[Scene]:
     ]
 
 
-async def show_all(console: Console, url: str, folder: Path) -> int:
+async def show_all(console: Console, url: str, folder: Path, workers: Sequence[Child]) -> int:
     """Send all, print each as it can be repeated; return how many did not go as expected."""
     failed = 0
     async with httpx.AsyncClient(base_url=url, timeout=30.0, trust_env=False) as client:
@@ -71,6 +70,12 @@ async def show_all(console: Console, url: str, folder: Path) -> int:
             console.print(f"[bold]{scene.title}[/]")
             console.print(f"  $ {scene.curl(url)}", markup=False)
             if not await _show(console, client, scene):
+                failed += 1
+            console.print()
+        stage = Stage(console, client, url, workers)
+        for title, act in JOB_SCENES:
+            console.print(f"[bold]{title}[/]")
+            if not await stage.play(act):
                 failed += 1
             console.print()
     return failed

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import struct
 import sys
 import zlib
+from datetime import datetime
 
 import pytest
 from PIL import Image
@@ -16,7 +18,7 @@ from activemq import Clock, Frame, RequestMessage
 from activemq.testing import FakeBroker
 from consumers import Reply, Request
 from consumers.demo import worker
-from consumers.demo.samples import flaky, slow, texts, thumbnails
+from consumers.demo.samples import batches, flaky, slow, texts, thumbnails
 from tests.consumers.harness import Requester, new_client, running
 
 
@@ -31,7 +33,7 @@ def image_of(kind: str, size: tuple[int, int], mode: str = "RGB", **options) -> 
 
 
 def test_the_queues_are_those_of_the_demos_routes():
-    assert worker.queues == ("demo.texts", "demo.thumbnails", "demo.flaky", "demo.slow")
+    assert worker.queues == ("demo.texts", "demo.thumbnails", "demo.flaky", "demo.slow", "demo.batches")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,26 @@ async def test_the_slow_one_sleeps_until_after_the_deadline(monkeypatch):
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await slow(request_of(deadline_ms=str(Clock().now_ms() + 2_000)))
     assert 2.5 < slept[0] <= 3.0
+
+
+async def test_a_batch_goes_through_its_items_and_says_when():
+    batch = await batches(request_of(path_items="1"))
+    assert (batch.items, batch.worker) == (1, os.getpid())
+    assert datetime.fromisoformat(batch.finished).tzinfo
+
+
+@pytest.mark.parametrize("items", ["0", "1001", "-1", "x", "", "99999", "²"])
+async def test_a_number_of_items_that_is_none_is_the_callers_fault(items):
+    assert (await batches(request_of(path_items=items))).status == 422
+
+
+async def test_a_batch_that_is_stopped_says_so_and_stops(capsys):
+    task = asyncio.create_task(batches(request_of(path_items="1000")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "c1 was stopped after 0 of 1000 items" in capsys.readouterr().err
 
 
 async def test_they_run_as_one_worker():

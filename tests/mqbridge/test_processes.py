@@ -144,7 +144,9 @@ def test_the_demo_shows_everything_as_it_should_be(start: Start) -> None:
     demo = start("demo", "--once", "--port", 0)
     assert demo.exit_code() == 0, demo.output
     assert "all as expected" in demo.output
-    assert demo.output.count("$ curl") >= 5
+    assert demo.output.count("$ curl") >= 14
+    for shown in ("✓ 202", "progress  {", "was stopped after", "job-cancelled", "idempotency-replayed: true"):
+        assert shown in demo.output
 
 
 def test_the_demo_stays_up_until_ctrl_c_and_leaves_nothing_behind(start: Start) -> None:

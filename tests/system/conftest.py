@@ -13,8 +13,9 @@ from consumers import Worker
 from tests.bridge.callers import PATIENCE
 from tests.bridge.conftest import carrier, implementation, queue
 from tests.bridge.harness import client_for
+from tests.system.browser import browser
 
-__all__ = ["carrier", "implementation", "queue"]
+__all__ = ["browser", "carrier", "implementation", "queue"]
 
 Working = Callable[..., Any]
 
