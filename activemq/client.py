@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final, Self
 
-from activemq.brokers import Profile, profile_for
 from activemq.clock import Clock
-from activemq.connection import Connection
+from activemq.echo import Echo
 from activemq.errors import (
     ActiveMQError,
     ConnectFailedError,
@@ -28,13 +26,18 @@ from activemq.errors import (
 )
 from activemq.frames import Limits
 from activemq.frames import encode as encode_frame
-from activemq.protocol import Credentials, Stomp
+from activemq.move import move
+from activemq.protocol import Credentials
 from activemq.servers import Backoff, Server
+from activemq.supervisor import Dialling, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activemq.brokers import Profile
+    from activemq.connection import Connection
     from activemq.frames import Frame
+    from activemq.move import Encode
 
     OnMessage = Callable[[Frame], None]
     OnReceipt = Callable[[str, Exception | None], None]
@@ -43,8 +46,6 @@ log = logging.getLogger(__name__)
 
 ECHO_TIMEOUT: Final = 2.0  # seconds
 SUBSCRIBE_TIMEOUT: Final = 10.0  # seconds
-MOVE_TIMEOUT: Final = 30.0  # seconds
-STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
 
 
 @dataclass(eq=False, slots=True)
@@ -56,6 +57,7 @@ class Subscription:
     on_message: OnMessage = field(repr=False)
     error: ServerError | None = None
     sent: int = field(default=0, repr=False)  # the generation of the connection that it was last asked for on
+    comes_as: str = field(default="", repr=False)  # the `subscription` of its messages on that connection
 
 
 class Client:
@@ -81,42 +83,45 @@ class Client:
         self.clock = Clock()
         self.generation = 0
         self.last_error: Exception | None = None
-        self._servers = tuple(servers)
-        self._credentials = credentials or Credentials()
-        self._kind = kind
-        self._heartbeat = heartbeat
-        self._limits = limits or Limits()
-        self._connect_timeout = connect_timeout
-        self._backoff = backoff or Backoff()
         self._connection: Connection | None = None  # set while frames may be sent
         self._profile: Profile | None = None
         self._connected = asyncio.Event()
-        self._ended = asyncio.Event()  # of the present connection
         self._subscriptions: dict[str, Subscription] = {}
+        self._coming: dict[str, Subscription] = {}  # by the `subscription` of their messages
+        self._asked: dict[str, None] = {}  # receipts of SUBSCRIBEs that have no answer yet, in their order
         self._receipts: dict[str, OnReceipt] = {}
         self._renewed = 0  # the generation whose connection has been sent all subscriptions
-        self._complaints: dict[Server, str] = {}  # what was logged already
         self._ids = count(1)
         # Not to be guessed: Classic hands on a JMS text with a NUL as it is, and behind the NUL may stand what looks
         # like a frame for one of our subscriptions.
         self._token = secrets.token_hex(4)
         self._listeners: list[tuple[Callable[[], None], Callable[[Exception], None]]] = []
-        self._supervisor: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor(
+            servers,
+            Dialling(credentials or Credentials(), kind, heartbeat, limits or Limits(), connect_timeout),
+            backoff or Backoff(),
+            make_ready=self._make_ready,
+            on_ready=self._on_ready,
+            on_failed=self._on_failed,
+            on_frame=self._on_frame,
+            on_lost=self._on_lost,
+        )
+        self._supervising: asyncio.Task[None] | None = None
 
     # -- life
 
     async def start(self) -> None:
         """Begin to connect, and return; see :meth:`wait_connected`."""
-        if self._supervisor is None:
-            self._supervisor = asyncio.create_task(self._supervise(), name="broker connection")
+        if self._supervising is None:
+            self._supervising = asyncio.create_task(self._supervisor.run(), name="broker connection")
 
     async def stop(self) -> None:
         """Say DISCONNECT and stay away. Whatever still waits gets :class:`ConnectionLostError`."""
-        supervisor, self._supervisor = self._supervisor, None
+        supervising, self._supervising = self._supervising, None
         try:
-            if supervisor is not None:
-                supervisor.cancel()
-                await asyncio.wait([supervisor])  # not `await supervisor`: whose cancellation was it then?
+            if supervising is not None:
+                supervising.cancel()
+                await asyncio.wait([supervising])  # not `await supervising`: whose cancellation was it then?
         finally:
             if self._connection is not None:
                 await self._connection.close()
@@ -170,11 +175,13 @@ class Client:
         """
         known = subscription.id in self._subscriptions
         live = subscription.sent == self.generation and subscription.error is None
+        live = live and subscription.comes_as == subscription.id  # else there was no SUBSCRIBE
         if known and live and self._connection is not None:
             with suppress(NotConnectedError):  # it is closing, and the subscription ends with it
                 self._connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id)]))
         subscription.sent = 0
         self._subscriptions.pop(subscription.id, None)
+        self._coming.pop(subscription.comes_as, None)
 
     def alive(self, generation: int) -> bool:
         """Say whether the connection of that generation is still there."""
@@ -243,36 +250,9 @@ class Client:
         finally:
             self._receipts.pop(receipt, None)
 
-    async def move(self, frame: Frame, generation: int, encode: Callable[[str], bytes]) -> None:
-        """Acknowledge a message and send another in its place: both or neither, where the broker can.
-
-        ``encode`` gets the transaction's name and returns the SEND frame, without a receipt. Raises
-        :class:`ServerError` if the broker refuses, :class:`ConnectionLostError` if the connection is not the message's
-        any more, :class:`ReceiptTimeoutError` if it does not answer, and as :meth:`publish`. The message is
-        unacknowledged then; :meth:`renew` gives it to somebody else.
-        """
-        name = f"move{next(self._ids)}"
-        send = encode(name).removeprefix(b"SEND\n")
-        # Not all in one piece: if Classic has refused the SEND it still takes the ACK and the COMMIT (the message is
-        # lost), or fails the COMMIT and keeps the message until the connection ends; which, depends on whether the
-        # SEND asked for a receipt [6.3.1]. So it is asked first.
-        sent = encode_frame("BEGIN", [("transaction", name)]) + f"SEND\nreceipt:{name}-sent\n".encode() + send
-        self._require(generation)
-        try:
-            await self.request_receipt(sent, f"{name}-sent", timeout=MOVE_TIMEOUT)
-            self._require(generation)
-        except BaseException:
-            if generation == self.generation:
-                with suppress(ActiveMQError):  # with no connection there is no transaction either
-                    self.send(encode_frame("ABORT", [("transaction", name)]))
-            raise
-        ack = encode_frame("ACK", [("id", frame.get("ack") or ""), ("transaction", name)])
-        commit = encode_frame("COMMIT", [("transaction", name), ("receipt", name)])
-        await self.request_receipt(ack + commit, name, timeout=MOVE_TIMEOUT)
-
-    def _require(self, generation: int) -> None:
-        if generation != self.generation:
-            raise ConnectionLostError("the message's connection is gone")
+    async def move(self, frame: Frame, generation: int, encode: Encode, what: str) -> None:
+        """Put another message in the place of one; see :func:`activemq.move.move`."""
+        await move(self, frame, generation, encode, what)
 
     def renew(self, subscription: Subscription) -> None:
         """End a subscription and begin it again: the broker hands what it had not acknowledged to others.
@@ -288,74 +268,29 @@ class Client:
                 self._send_subscribe(self._connection, subscription, self._subscribed)
         self._subscriptions[subscription.id] = subscription
 
-    # -- the supervisor
+    # -- what the supervisor calls
 
-    async def _supervise(self) -> None:
-        failures = 0
-        loop = asyncio.get_running_loop()
-        while True:
-            lived = 0.0  # seconds; the time that a failing attempt takes does not count
-            for server in self._servers:
-                self._ended.clear()
-                if await self._try(server):
-                    ready = loop.time()
-                    await self._ended.wait()
-                    lived = loop.time() - ready
-                    break
-            failures = 0 if lived > STABLE_AFTER else failures + 1
-            if failures:
-                await asyncio.sleep(self._backoff.delay(failures))
-
-    async def _try(self, server: Server) -> bool:
-        """Connect to one server and make it ready; False, with the reason logged, if that fails."""
+    async def _make_ready(self, connection: Connection, profile: Profile) -> None:
+        self._profile = profile.on_connection(secrets.token_hex(16))
+        self._connection = connection
+        self.generation += 1
+        self._coming.clear()
+        self._asked.clear()
         try:
-            connection = await self._open(server)
-        except ActiveMQError as error:
-            self._failed(server, error)
-            return False
-        try:
-            self._profile = profile_for(self._kind, connection.stomp.server)
-            self._connection = connection
-            self.generation += 1
             await self._measure_clock()
             await self._subscribe_all(connection)
             self._live()  # it may have been lost while the last receipts came
-        except Exception as error:
-            if not isinstance(error, ActiveMQError):  # a bug in a subscription's headers() must not end all attempts
-                log.exception("could not make the connection ready")
+        except BaseException:
             self._connection = None
-            connection.abort(error)
-            await connection.closed
-            self._failed(server, error)
-            return False
-        except asyncio.CancelledError:
-            connection.abort(ConnectionLostError("closed by us"))
             raise
+
+    def _on_ready(self) -> None:
         self.last_error = None
-        self._complaints.clear()
         self._connected.set()
-        log.info("connected to %s (%s)", server, connection.stomp.server)
         for on_connected, _ in self._listeners:
             _call(on_connected)
-        return True
 
-    async def _open(self, server: Server) -> Connection:
-        stomp = Stomp(self._credentials, self._heartbeat, self._limits)
-        return await Connection.open(
-            server.host,
-            server.port,
-            stomp,
-            self._on_frame,
-            self._on_lost,
-            tls=server.tls,
-            timeout=self._connect_timeout,
-        )
-
-    def _failed(self, server: Server, error: Exception) -> None:
-        # Once for each new reason: a broker that is down for an hour is one line, not five thousand.
-        if self._complaints.get(server) != str(error):
-            self._complaints[server] = str(error)
-            log.warning("cannot use a broker: %s; trying again", error)
+    def _on_failed(self, error: Exception) -> None:
         self.last_error = error
 
     def _on_lost(self, error: Exception) -> None:
@@ -363,45 +298,36 @@ class Client:
         self._connection = None
         self._connected.clear()
         self.last_error = error
-        self._ended.set()
+        self._supervisor.lost()
         lost = ConnectionLostError(str(error))
         receipts, self._receipts = self._receipts, {}
         if was_ready:
-            if self._supervisor is not None:
+            if self._supervising is not None:
                 log.warning("lost the broker: %s", error)
             for _, on_lost in self._listeners:
                 _call(on_lost, lost)
         for receipt, on_receipt in receipts.items():
             _call(on_receipt, receipt, lost)
 
+    # -- making a connection ready
+
     async def _measure_clock(self) -> None:
-        """Send ourselves a message and read the broker's `timestamp` off it (both ActiveMQs stamp a STOMP SEND)."""
-        echo: asyncio.Future[tuple[float, str | None]] = asyncio.get_running_loop().create_future()
-
-        def came_back(frame: Frame) -> None:
-            if not echo.done():
-                echo.set_result((time.time() * 1_000, frame.get("timestamp")))
-
-        def refused(_: str, error: Exception | None) -> None:
-            if error is not None and not echo.done():
-                echo.set_exception(error)
+        """Send ourselves a message and read off it when the broker got it."""
+        echo = Echo()
+        name, profile = f"clock{next(self._ids)}", self.profile
+        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.echo("clock"), echo.came_back)
 
         def subscribed(subscription: Subscription, error: Exception | None) -> None:
             subscription.error = error if isinstance(error, ServerError) else None
-            refused("", error)
+            echo.refused(error)
 
-        name = f"clock{next(self._ids)}"
-        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.replies("clock"), came_back)
         try:
-            async with asyncio.timeout(ECHO_TIMEOUT):
-                self._send_subscribe(self._live(), subscription, subscribed)
-                sent = time.time() * 1_000
-                receipt = f"{name}-echo"
-                headers = [("destination", self.profile.reply_to("clock")), ("receipt", receipt)]
-                self.publish(encode_frame("SEND", headers), receipt, refused)
-                received, stamp = await echo
-            if stamp is not None and stamp.isdigit():
-                self.clock.measure(sent, received, int(stamp))
+            self._send_subscribe(self._live(), subscription, subscribed)
+            receipt = f"{name}-echo"
+            headers = [("destination", profile.echo_to("clock")), ("receipt", receipt)]
+            echo.sending()
+            self.publish(encode_frame("SEND", headers), receipt, lambda _, error: echo.refused(error))
+            await echo.measure(self.clock, profile.stamp, ECHO_TIMEOUT)
         except (TimeoutError, ServerError) as error:
             log.warning("could not measure the broker's clock (%s); taking ours for its", error or "no echo")
         finally:
@@ -439,11 +365,21 @@ class Client:
         subscription: Subscription,
         answered: Callable[[Subscription, Exception | None], None],
     ) -> None:
+        headers = {"id": subscription.id, **subscription.headers(self.profile)}
+        subscription.sent, subscription.comes_as = self.generation, headers["id"]
+        self._coming[subscription.comes_as] = subscription
+        if "destination" not in headers:  # nothing to ask for: what it brings comes by itself
+            answered(subscription, None)
+            return
         receipt = f"sub-{subscription.id}-{self.generation}"
-        headers = {"id": subscription.id, **subscription.headers(self.profile), "receipt": receipt}
-        connection.write(encode_frame("SUBSCRIBE", headers.items()))
-        subscription.sent = self.generation
-        self._receipts[receipt] = lambda _, error: answered(subscription, error)
+
+        def on_answer(_: str, error: Exception | None) -> None:
+            self._asked.pop(receipt, None)
+            answered(subscription, error)
+
+        connection.write(encode_frame("SUBSCRIBE", {**headers, "receipt": receipt}.items()))
+        self._asked[receipt] = None
+        self._receipts[receipt] = on_answer
 
     def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
         subscription.error = error if isinstance(error, ServerError) else None
@@ -460,7 +396,7 @@ class Client:
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.command == "MESSAGE":
-            subscription = self._subscriptions.get(frame.get("subscription") or "")
+            subscription = self._coming.get(frame.get("subscription") or "")
             if subscription is not None:
                 subscription.on_message(frame)
         elif frame.command == "RECEIPT":
@@ -473,6 +409,8 @@ class Client:
 
     def _on_error(self, frame: Frame) -> None:
         receipt = frame.get("receipt-id")
+        if receipt is None and self._asked and not self.profile.names_refused_subscriptions:
+            receipt = next(iter(self._asked))  # it answers them in their order
         error = ServerError(frame.get("message") or "no reason given", receipt)
         on_receipt = self._receipts.pop(receipt, None) if receipt else None
         if on_receipt is not None and receipt is not None:

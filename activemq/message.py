@@ -267,7 +267,10 @@ def encode_cancel(destination: str, correlation_id: str) -> bytes:
 
 # What the broker adds to a message, or what belongs to one delivery of it: not part of a copy.
 _OF_THE_DELIVERY: Final = frozenset(
-    {"message-id", "subscription", "ack", "destination", "timestamp", "redelivered", "receipt", "transaction"}
+    {
+        *("message-id", "subscription", "ack", "destination", "timestamp", "redelivered", "receipt", "transaction"),
+        *("destination-type", "_AMQ_DUPL_ID"),
+    }
 )
 
 
@@ -276,23 +279,24 @@ _MAX_LINE: Final = MAX_PROPERTY + 1024  # with its name
 _MAX_LINES: Final = 990  # a destination, a receipt and what we add come on top
 
 
-def encode_copy(request: RequestMessage, destination: str, attempt: int, transaction: str) -> bytes:
+def encode_copy(request: RequestMessage, destination: str, attempt: int, extra: Iterable[tuple[str, str]]) -> bytes:
     """Return the SEND frame of a copy with another ``attempt`` and all else equal, for its own queue.
 
-    Raises :class:`MessageError` for a message that cannot be sent again as it is.
+    ``extra``: headers of the sending, such as a transaction's name. Raises :class:`MessageError` for a message that
+    cannot be sent again as it is.
     """
-    changed = {"attempt": str(attempt), "transaction": transaction}
+    changed = {"attempt": str(attempt), **dict(extra)}
     return _encode_copy(request, destination, changed, dropped=frozenset({"attempt"}))
 
 
-def encode_poison(request: RequestMessage, destination: str, transaction: str) -> bytes:
+def encode_poison(request: RequestMessage, destination: str, extra: Iterable[tuple[str, str]]) -> bytes:
     """Return the SEND frame that parks a message: persistent, without end and without requester.
 
     What the originals were is kept in the properties ``original_queue``, ``original_reply_to`` and
-    ``original_expires``; ``left_out`` names the properties that cannot be sent again. Raises :class:`MessageError` for
-    a message of which nothing can.
+    ``original_expires``; ``left_out`` names the properties that cannot be sent again. ``extra``: as for
+    :func:`encode_copy`. Raises :class:`MessageError` for a message of which nothing can.
     """
-    changed = {"persistent": "true", "transaction": transaction}
+    changed = {"persistent": "true", **dict(extra)}
     for header in ("destination", "reply-to", "expires"):
         value = request.text(header)
         if value is not None:

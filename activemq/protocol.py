@@ -53,11 +53,16 @@ class Credentials:
 class Stomp:
     """One connection, from CONNECT to its end.
 
-    ``heartbeat`` is the interval in seconds offered in both directions; 0 offers none.
+    ``heartbeat`` is the interval in seconds offered in both directions; 0 offers none. ``versions``: of STOMP, those
+    to offer.
     """
 
     def __init__(
-        self, credentials: Credentials | None = None, heartbeat: float = 10.0, limits: Limits | None = None
+        self,
+        credentials: Credentials | None = None,
+        heartbeat: float = 10.0,
+        limits: Limits | None = None,
+        versions: str = VERSIONS,
     ) -> None:
         self.state = State.NEW
         self.server = ""  # the CONNECTED frame's `server`, e.g. "ActiveMQ/6.3.1"
@@ -65,6 +70,7 @@ class Stomp:
         self.expect_every = 0.0  # seconds; 0: the broker promised none
         self._credentials = credentials or Credentials()
         self._heartbeat = round(heartbeat * 1_000)
+        self._versions = versions
         self._parser = Parser(limits)
         self._out: list[bytes] = []
         self._last_sent = 0.0
@@ -81,7 +87,7 @@ class Stomp:
         self.state = State.CONNECTING
         self._last_sent = self._last_received = now
         who = self._credentials
-        headers = [("accept-version", VERSIONS), ("host", who.host)]
+        headers = [("accept-version", self._versions), ("host", who.host)]
         headers.append(("heart-beat", f"{self._heartbeat},{self._heartbeat}"))
         if who.login is not None:
             headers.append(("login", who.login))
@@ -163,7 +169,7 @@ class Stomp:
 
     def _connected(self, frame: Frame) -> None:
         version = frame.get("version") or "1.0"
-        if version not in VERSIONS.split(","):
+        if version not in self._versions.split(","):
             raise RemoteProtocolError(f"the broker speaks STOMP {version[:20]!r}, which was not offered")
         self._parser.version = version
         self.server = frame.get("server") or ""

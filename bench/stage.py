@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from unittest.mock import patch
 
 from activemq.embedded import EmbeddedBroker, launcher
-from activemq.embedded.configuration import render
+from activemq.embedded.rendering import render
 from bench.child import Child
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Stage:
         return child
 
 
-def _render_stock(configuration: Configuration) -> str:
-    text = render(configuration)
-    assert _OPTION in text
-    return text.replace(_OPTION, "")
+def _render_stock(kind: str, configuration: Configuration) -> dict[str, str]:
+    files = render(kind, configuration)
+    assert any(_OPTION in text for text in files.values())
+    return {name: text.replace(_OPTION, "") for name, text in files.items()}

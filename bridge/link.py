@@ -82,8 +82,9 @@ class Link:
         """
         client = self.client
         encoder = route.encoder
-        if encoder is None or not client.connected:
+        if encoder is None or route.encoded_for != client.generation:
             encoder = route.encoder = self.encoder_for(route)
+            route.encoded_for = client.generation
         if route.settings.stream:
             properties = [*properties, *(_IN_PARTS if in_parts else _STARTED[route.settings.started])]
         budget_ms = round(budget * 1_000)

@@ -1,9 +1,10 @@
 """The second connection's eye on the workers: keeps :class:`bridge.presence.Presence` right.
 
-A roll call is a subscription, and then a message to ourselves. The broker hands a connection its messages in the order
-in which they came about [Classic 6.3.1], so when our own is back all that the broker had to say before has been said.
-The same message, without a new subscription, makes sure of a zero: a worker's SUBSCRIBE is confirmed only after the
-word of it is on its way to us.
+A roll call is a subscription, or questions, and then a message to ourselves. The broker hands a connection its messages
+in the order in which they came about [Classic 6.3.1], or answers questions in their order [Artemis 2.57]: when our own
+message is back all that the broker had to say before has been said. The same message, without a new subscription, makes
+sure of a zero: a worker's SUBSCRIBE is confirmed only after the word of it is on its way to us. Where there are
+questions they are asked again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from activemq.frames import encode
 from bridge.presence import Doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from activemq import Client, Frame, Subscription
     from activemq.brokers import Profile
@@ -56,6 +57,7 @@ class Lookout:
         self._next: asyncio.Future[None] | None = None
         self._settled: asyncio.Future[None] | None = None  # for those who wait for the end of a roll call
         self._echoes = 0
+        self._to_ask: set[str] = set()  # queues that the broker is asked for before the next echo
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._silent = False  # it was said that this broker does not tell
@@ -98,7 +100,7 @@ class Lookout:
                     if not queue.sure:
                         await asyncio.shield(self._end_of_roll())
                         continue
-                    await asyncio.shield(self._barrier())
+                    await asyncio.shield(self._barrier(queue.name))
                     if queue.listeners == 0 and queue.sure:
                         return True
         except TimeoutError:
@@ -144,6 +146,7 @@ class Lookout:
         for waiting in (self._flying, self._next):
             _resolve(waiting)
         self._flying = self._next = None
+        self._to_ask.clear()
         self._roll_ended()
 
     def _prove_same_broker(self) -> None:
@@ -170,8 +173,10 @@ class Lookout:
         self._last_roll = loop.time()
         self._doubt = Doubt.NONE
         self._presence.begin()
-        roll = _RollCall(self._side, list(self._presence.queues), self._on_attendance)
+        queues = list(self._presence.queues)
+        roll = _RollCall(self._side, queues, self._on_attendance)
         self._rolls.append(roll)
+        self._ask(queues, BEACON)
         self._barrier().add_done_callback(lambda _: self._finish(roll))
 
     def _on_attendance(self, roll: _RollCall, frame: Frame) -> None:
@@ -237,10 +242,28 @@ class Lookout:
         if age > ROLL_EVERY or self._doubt or (age > ROLL_TIMEOUT and not self._rolls[-1].finished):
             self._call_roll()
 
+    def _ask(self, queues: Sequence[str], beacon: str) -> None:
+        profile = self._side.profile
+        for question in profile.questions(queues, beacon, profile.reply_to(ECHO)):
+            with suppress(ActiveMQError):  # it is closing, and _on_lost comes next
+                self._side.send(encode("SEND", question.headers.items(), question.body))
+
+    def _on_answer(self, frame: Frame) -> None:
+        attendance = self._side.profile.attendance(frame)
+        if attendance is None or not attendance.certain:
+            return
+        if self._rolls and not self._rolls[-1].finished:
+            self._presence.heard(attendance)
+        self._need(self._presence.event(attendance))
+
     # -- messages to ourselves
 
-    def _barrier(self) -> asyncio.Future[None]:
-        """Return what is done when all that the broker said before now is here, or the connection is lost."""
+    def _barrier(self, *queues: str) -> asyncio.Future[None]:
+        """Return what is done when all that the broker said before now is here, or the connection is lost.
+
+        Of ``queues`` also what it says when it is asked, if it is one that wants to be asked.
+        """
+        self._to_ask.update(queues)
         if self._flying is None:
             self._flying = asyncio.get_running_loop().create_future()
             self._send_echo()
@@ -251,14 +274,22 @@ class Lookout:
         return self._next
 
     def _send_echo(self) -> None:
+        if self._to_ask:
+            self._ask(sorted(self._to_ask), "")
+            self._to_ask.clear()
         self._echoes += 1
         self._flown = asyncio.get_running_loop().time()
-        headers = [("destination", self._side.profile.reply_to(ECHO)), ("correlation-id", str(self._echoes))]
+        headers = [
+            ("destination", self._side.profile.reply_to(ECHO)),
+            ("correlation-id", str(self._echoes)),
+            ("priority", "0"),  # Artemis answers with that, and a higher one would be faster than the answers
+        ]
         with suppress(ActiveMQError):  # it is closing, and _on_lost comes next
             self._side.send(encode("SEND", headers))
 
     def _on_echo(self, frame: Frame) -> None:
         if frame.get("correlation-id") != str(self._echoes):
+            self._on_answer(frame)
             return
         self._unanswered = False
         flown, self._flying, self._next = self._flying, self._next, None

@@ -119,6 +119,7 @@ class Presence:
         roll = self._roll
         if roll is None:
             return
+        roll.certain = roll.certain or attendance.certain
         if attendance.is_topic:
             roll.beacon = roll.beacon or attendance.covers(self._beacon)
         else:
@@ -134,7 +135,8 @@ class Presence:
             self.forget()
             return Doubt.NONE
         self.known = True
-        doubts = [_take(queue, roll.answers.get(queue.name, [])) for queue in self.queues.values()]
+        take = _take_certain if roll.certain else _take
+        doubts = [take(queue, roll.answers.get(queue.name, [])) for queue in self.queues.values()]
         return max(doubts, default=Doubt.NONE)
 
     def _covered(self, attendance: Attendance) -> list[Queue]:
@@ -145,20 +147,40 @@ class Presence:
 
 
 class _Roll:
-    """The answers so far."""
+    """The answers so far; ``certain``: they are answers to questions, and no answer says nothing."""
 
     def __init__(self) -> None:
         self.beacon = False
+        self.certain = False
         self.answers: dict[str, list[Attendance]] = {}
 
 
 def _event(queue: Queue, attendance: Attendance) -> Doubt:
+    if attendance.certain:
+        before = queue.listeners
+        queue.put(attendance.listeners, sure=True)
+        # Or somebody came after the answer was given, and the word of it was faster.
+        return Doubt.LATER if before > 0 == attendance.listeners else Doubt.NONE
     if not attendance.exact:
         # Somebody with a pattern came or went, it does not say which.
         queue.sure = False
         return Doubt.NOW if queue.listeners == 0 else Doubt.LATER
     queue.put(attendance.listeners)
     return Doubt.LATER if attendance.listeners else Doubt.NOW
+
+
+def _take_certain(queue: Queue, answers: list[Attendance]) -> Doubt:
+    """Take the answers to questions; events of the same time may be older or newer than they."""
+    before = queue.listeners
+    said = [answer.listeners for answer in answers if answer.certain]
+    if not said:
+        queue.put(UNKNOWN)  # this login may not know
+    elif said[-1] == 0 and any(answer.listeners for answer in answers):
+        queue.put(0)
+        return Doubt.NOW
+    else:
+        queue.put(said[-1], sure=True)
+    return Doubt.NONE if queue.listeners == before else Doubt.LATER
 
 
 def _take(queue: Queue, answers: list[Attendance]) -> Doubt:

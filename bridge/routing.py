@@ -34,13 +34,14 @@ class RouteCounts:
 class ServedRoute:
     """A route as it is served: its settings, and what is worked out of them once."""
 
-    __slots__ = ("counts", "encoder", "max_reply", "passes", "queue", "returns", "settings")
+    __slots__ = ("counts", "encoded_for", "encoder", "max_reply", "passes", "queue", "returns", "settings")
 
     def __init__(self, settings: Route, queue: Queue | None = None, counts: RouteCounts | None = None) -> None:
         self.settings = settings
         self.queue = Queue(settings.queue) if queue is None else queue  # several routes may share one
         self.counts = counts or RouteCounts()
         self.encoder: RequestEncoder | None = None  # made when the broker, and so its profile, is known
+        self.encoded_for = 0  # the generation of the connection whose reply destination it names
         self.max_reply = settings.max_reply  # bytes
         # request header → property, property → response header
         self.passes = {name.encode(): property_of(name) for name in settings.pass_headers}

@@ -19,9 +19,8 @@ from activemq.message import RequestMessage
 from consumers.answer import call_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from activemq import Client, Frame, Subscription
+    from activemq.move import Encode
     from consumers.counts import Counts
 
 log = logging.getLogger(__name__)
@@ -101,14 +100,13 @@ class Delivery:
             log.warning("call %s: the connection died meanwhile; another worker has it", self.call)
             return
 
-    async def replace(self, encode: Callable[[str], bytes], subscription: Subscription) -> None:
-        """Put another message in its place, both or neither; if the broker will not, give it back after a while.
+    async def replace(self, encode: Encode, what: str, subscription: Subscription) -> None:
+        """Put another message in its place; if the broker will not, give it back after a while.
 
-        ``encode`` gets the transaction's name and returns the other message's frame; a MessageError that it raises is
-        raised: asking again would not help.
+        See :func:`activemq.move.move`; a MessageError that ``encode`` raises is raised: asking again would not help.
         """
         try:
-            await self._client.move(self.frame, self.generation, encode)
+            await self._client.move(self.frame, self.generation, encode, what)
         except MessageError:
             raise
         except ConnectionLostError:

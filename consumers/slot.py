@@ -139,7 +139,7 @@ class Slot:
         message = delivery.message
         copy = partial(encode_copy, message, self._client.profile.queue(self._queue), message.attempt + 1)
         try:
-            await delivery.replace(copy, self.subscription)
+            await delivery.replace(copy, str(message.attempt + 1), self.subscription)
         except MessageError as error:
             log.error("call %s: cannot be handed on: %s", delivery.call, error)  # noqa: TRY400 - the message is at fault
             return False
@@ -155,7 +155,8 @@ class Slot:
         if not await self._tell(delivery, "poisoned"):
             return
         try:
-            await delivery.replace(partial(encode_poison, message, self._client.profile.queue(name)), self.subscription)
+            poison = partial(encode_poison, message, self._client.profile.queue(name))
+            await delivery.replace(poison, "poison", self.subscription)
         except MessageError as error:
             log.error("call %s: cannot be parked, and is dropped: %s", delivery.call, error)  # noqa: TRY400 - as above
             await delivery.acknowledge()

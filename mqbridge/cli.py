@@ -88,7 +88,7 @@ def openapi(config: Config) -> None:
 
 @app.command(epilog="Example: mqbridge broker --data var/broker")
 def broker(
-    kind: Annotated[str, typer.Option(help="Which broker: classic.")] = "classic",
+    kind: Annotated[str, typer.Option(help="Which broker: classic or artemis.")] = "classic",
     stomp_port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 61613,
     openwire_port: Annotated[int, typer.Option(help="For JMS clients; 0: any free one.", min=0, max=65535)] = 61616,
     data: Annotated[Path, typer.Option(help="Its folder: messages, log, passcode.", file_okay=False)] = Path(

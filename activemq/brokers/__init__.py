@@ -1,11 +1,12 @@
 """What differs between brokers, one small profile each. Nowhere else does a broker's name appear in an ``if``."""
 
+from activemq.brokers.artemis import ARTEMIS
 from activemq.brokers.attendance import Attendance
 from activemq.brokers.classic import CLASSIC
-from activemq.brokers.profile import Profile
+from activemq.brokers.profile import Profile, Question
 from activemq.errors import ConnectFailedError
 
-PROFILES: dict[str, Profile] = {CLASSIC.kind: CLASSIC}
+PROFILES: dict[str, Profile] = {profile.kind: profile for profile in (CLASSIC, ARTEMIS)}
 
 
 def profile_for(kind: str, server: str) -> Profile:
@@ -26,4 +27,4 @@ def profile_for(kind: str, server: str) -> Profile:
         raise ConnectFailedError(f"no profile for {kind} in this version; it knows: {known}") from None
 
 
-__all__ = ["PROFILES", "Attendance", "Profile", "profile_for"]
+__all__ = ["PROFILES", "Attendance", "Profile", "Question", "profile_for"]

@@ -12,11 +12,14 @@ class Attendance:
     ``names``: the destination, as it was subscribed to: one name, or several, or patterns with ``*`` (one part
     between dots) and ``>`` (the rest). ``is_topic``: names of topics, else of queues. ``listeners``: how many there
     are now, as far as the broker knows; for patterns the broker adds up what it should not, so it says little.
+    ``certain``: an answer to a question, so not older than that; else the word that somebody came or went, which can
+    be older than another that came before it.
     """
 
     names: tuple[str, ...]
     listeners: int
     is_topic: bool = False
+    certain: bool = False
 
     @property
     def exact(self) -> bool:

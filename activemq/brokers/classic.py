@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from activemq.brokers.attendance import Attendance
+from activemq.brokers.values import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from activemq.brokers.profile import Question
     from activemq.frames import Frame
 
 _ADVISORIES: Final = "ActiveMQ.Advisory.Consumer."
@@ -23,9 +25,16 @@ class Classic:
     """See :class:`activemq.brokers.profile.Profile`."""
 
     kind: str = "classic"
+    versions: str = "1.2,1.1"
+    names_refused_subscriptions: bool = True
+    acks_in_transactions: bool = True
+    tells_text: bool = True
 
     def recognises(self, server: str) -> bool:
         return server.startswith("ActiveMQ/")  # Artemis says ActiveMQ-Artemis/…
+
+    def on_connection(self, token: str) -> Classic:  # noqa: ARG002 - temporary queues are the connection's anyway
+        return self
 
     def queue(self, name: str) -> str:
         return f"/queue/{name}"
@@ -44,11 +53,23 @@ class Classic:
         # Real temporary destinations, made at first mention and purged with the connection that named them.
         return f"/temp-queue/{name}"
 
+    def echo(self, name: str) -> Mapping[str, str]:
+        return self.replies(name)
+
+    def echo_to(self, name: str) -> str:
+        return self.reply_to(name)
+
     def durable_reply_to(self, name: str) -> str:
         return self.queue(name)
 
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:  # noqa: ARG002 - other brokers want the TTL
         return "expires", str(deadline_ms)
+
+    def stamp(self, frame: Frame) -> int | None:
+        return whole_number(frame.get("timestamp"))
+
+    def once(self, frame: Frame, what: str) -> Sequence[tuple[str, str]]:  # noqa: ARG002 - transactions do it
+        return ()
 
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:
         # Consumer advisories: a new subscriber has one for each consumer that is there, and nothing for none. One
@@ -66,13 +87,21 @@ class Classic:
             for at, chunk in enumerate(chunks)
         ]
 
+    def questions(
+        self,
+        queues: Sequence[str],  # noqa: ARG002 - a new subscriber is told unasked
+        beacon: str,  # noqa: ARG002
+        answer_to: str,  # noqa: ARG002
+    ) -> Sequence[Question]:
+        return ()
+
     def attendance(self, frame: Frame) -> Attendance | None:
         kind, _, names = (frame.get("destination") or "").removeprefix(f"/topic/{_ADVISORIES}").partition(".")
-        listeners = frame.get("consumerCount") or ""
-        if kind not in ("Queue", "Topic") or not (listeners.isascii() and listeners.isdigit()):
+        listeners = whole_number(frame.get("consumerCount"))
+        if kind not in ("Queue", "Topic") or listeners is None:
             return None
         parts = (name.rpartition("://")[2] for name in names.split(_COMMA))
-        return Attendance(tuple(parts), int(listeners), kind == "Topic")
+        return Attendance(tuple(parts), listeners, kind == "Topic")
 
 
 def _selector(queues: Sequence[str], beacon: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message that asks the broker something: a SEND's headers, ``destination`` among them, and its body."""
+
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
 class Profile(Protocol):
     """How one kind of broker wants to be spoken to. All methods are pure."""
 
@@ -24,8 +33,39 @@ class Profile(Protocol):
         """The name used in settings."""
         ...
 
+    @property
+    def versions(self) -> str:
+        """The STOMP versions to offer, the best first, as CONNECT's ``accept-version`` has them.
+
+        A version in which an ERROR leaves the connection open, if there is one: what one call asks for must not end
+        all others.
+        """
+        ...
+
+    @property
+    def names_refused_subscriptions(self) -> bool:
+        """Whether the ERROR that refuses a SUBSCRIBE names its receipt."""
+        ...
+
+    @property
+    def acks_in_transactions(self) -> bool:
+        """Whether an ACK inside a transaction takes effect with its COMMIT, and not before."""
+        ...
+
+    @property
+    def tells_text(self) -> bool:
+        """Whether a text message comes without ``content-length``, which tells it from one of bytes."""
+        ...
+
     def recognises(self, server: str) -> bool:
         """Say whether the ``server`` header of a CONNECTED frame is this kind's."""
+        ...
+
+    def on_connection(self, token: str) -> Profile:
+        """Return the profile for one connection; ``token`` is random, 32 hex digits, and of this connection alone.
+
+        What :meth:`replies`, :meth:`reply_to`, :meth:`echo` and :meth:`echo_to` return belongs to that connection.
+        """
         ...
 
     def queue(self, name: str) -> str:
@@ -46,12 +86,22 @@ class Profile(Protocol):
     def replies(self, name: str) -> Mapping[str, str]:
         """Return the SUBSCRIBE headers for a reply destination that dies with this connection.
 
-        ``name`` is ours to choose; within one connection the same name is the same destination.
+        ``name`` is ours to choose; within one connection the same name is the same destination. Without a
+        ``destination`` there is nothing to subscribe to: replies come by themselves, and ``id`` is the
+        ``subscription`` that they come under.
         """
         ...
 
     def reply_to(self, name: str) -> str:
         """Return the ``reply-to`` header that leads to :meth:`replies` of the same name and connection."""
+        ...
+
+    def echo(self, name: str) -> Mapping[str, str]:
+        """Return the SUBSCRIBE headers of a destination for messages to ourselves; it dies with this connection."""
+        ...
+
+    def echo_to(self, name: str) -> str:
+        """Return the destination that leads to :meth:`echo` of the same name and connection."""
         ...
 
     def durable_reply_to(self, name: str) -> str:
@@ -65,15 +115,36 @@ class Profile(Protocol):
         """
         ...
 
+    def stamp(self, frame: Frame) -> int | None:
+        """Return when the broker got a message from us, epoch ms by its clock; None if it does not say."""
+        ...
+
+    def once(self, frame: Frame, what: str) -> Sequence[tuple[str, str]]:
+        """Return headers for a message that is sent in place of ``frame``, so that it is there once.
+
+        Whoever sends it again, since the ACK of ``frame`` was lost, gets a receipt and does no harm. ``what``: which
+        one it is, of those that may take the place of ``frame``. Empty if this kind of broker has nothing of the sort.
+        """
+        ...
+
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:
         """Return the SUBSCRIBE headers of what tells who listens on ``queues``, and on the topic ``beacon``.
 
-        Whoever subscribes is told of all that listen at that moment, and then of each who comes or goes, by messages
-        that :meth:`attendance` reads. A worker's join is told before its SUBSCRIBE is confirmed. Nothing is told of a
-        queue on which nobody listens. No headers at all: this kind of broker does not tell.
+        By messages that :meth:`attendance` reads the subscriber is told of each who comes or goes. Where there are no
+        :meth:`questions` he is also told of all that listen at that moment, and a worker's join is told before its
+        SUBSCRIBE is confirmed; nothing is told of a queue on which nobody listens.
+        """
+        ...
+
+    def questions(self, queues: Sequence[str], beacon: str, answer_to: str) -> Sequence[Question]:
+        """Return what asks who listens on ``queues``; the answers, which :meth:`attendance` reads, are certain.
+
+        They come in the order of the questions, to ``answer_to`` (see :meth:`reply_to`), and before what is sent there
+        afterwards. ``beacon``: ask also what :meth:`roll_call` hears of the topic, unless it is empty. No questions and
+        no :meth:`roll_call`: this kind of broker does not tell who listens.
         """
         ...
 
     def attendance(self, frame: Frame) -> Attendance | None:
-        """Read a message of :meth:`roll_call`; None if it is nothing of that sort."""
+        """Read a message of :meth:`roll_call` or an answer; None if it is nothing of that sort."""
         ...

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLASSIC_VERSION = "6.3.1"
+ARTEMIS_VERSION = "2.57.0"
+_NETTY = "4.1.137.Final"
 _SPRING = "7.0.8"
 _SLF4J = "2.0.18"
 
@@ -43,13 +45,18 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A broker as a set of pinned jars; ``kind`` and ``version`` name its lock file and its folder."""
+    """A broker as a set of pinned jars; ``kind`` and ``version`` name its lock file and its folder.
+
+    ``options`` are Java's, ``arguments`` the main class's; paths in them are below the data folder, where it runs.
+    """
 
     kind: str
     title: str
     version: str
     main_class: str
+    arguments: tuple[str, ...]
     coordinates: tuple[Coordinate, ...]
+    options: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -74,6 +81,7 @@ CLASSIC = Distribution(
     title="ActiveMQ Classic",
     version=CLASSIC_VERSION,
     main_class="org.apache.activemq.console.command.ShellCommand",
+    arguments=("start", "xbean:file:activemq.xml"),
     coordinates=(
         *_pinned(
             CLASSIC_VERSION,
@@ -109,11 +117,57 @@ CLASSIC = Distribution(
 )
 
 
+# The least set with which `embedded.Main`, STOMP, CORE, JAAS and the journal work. Left out: OpenWire, AMQP and the
+# web console, which the copies of Maven Central that we saw do not all have at this version.
+ARTEMIS = Distribution(
+    kind="artemis",
+    title="ActiveMQ Artemis",
+    version=ARTEMIS_VERSION,
+    main_class="org.apache.activemq.artemis.core.server.embedded.Main",
+    arguments=(".",),
+    options=(
+        "-Djava.security.auth.login.config=etc/login.config",
+        "-Dorg.slf4j.simpleLogger.log.org.apache.activemq.audit=off",  # a line for each message otherwise
+    ),
+    coordinates=(
+        *_pinned(
+            ARTEMIS_VERSION,
+            "org.apache.artemis",
+            "artemis-commons",
+            "artemis-core-client",
+            "artemis-journal",
+            "artemis-selector",
+            "artemis-server",
+            "artemis-stomp-protocol",
+        ),
+        *_pinned("3.2.4", "com.github.ben-manes.caffeine", "caffeine"),
+        *_pinned("1.11.0", "commons-beanutils", "commons-beanutils"),
+        *_pinned("3.2.2", "commons-collections", "commons-collections"),
+        *_pinned("1.3.5", "commons-logging", "commons-logging"),
+        *_pinned("4.0.7", "org.jctools", "jctools-core"),
+        *_pinned(
+            _NETTY,
+            "io.netty",
+            "netty-buffer",
+            "netty-codec",
+            "netty-codec-http",
+            "netty-codec-socks",
+            "netty-common",
+            "netty-handler",
+            "netty-transport",
+        ),
+        *_pinned(_SLF4J, "org.slf4j", "slf4j-api", "slf4j-simple"),
+    ),
+)
+
+DISTRIBUTIONS = {broker.kind: broker for broker in (CLASSIC, ARTEMIS)}
+
+
 def distribution(kind: str) -> Distribution:
     """Return the broker of that kind; ``ValueError`` for one that we do not have."""
-    if kind != CLASSIC.kind:
-        raise ValueError(f"kind must be {CLASSIC.kind!r}, not {kind!r}")
-    return CLASSIC
+    if kind not in DISTRIBUTIONS:
+        raise ValueError(f"kind must be one of {', '.join(DISTRIBUTIONS)}, not {kind!r}")
+    return DISTRIBUTIONS[kind]
 
 
 def load_lock(broker: Distribution) -> dict[str, str]:

@@ -10,10 +10,13 @@ import tempfile
 import time
 import weakref
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activemq.errors import BrokerStartError
 
-CONFIGURATION = "activemq.xml"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _LOCK_PATIENCE = 3.0  # seconds; a broker whose parent was killed needs 0.1 to leave
 _LOCK_INTERVAL = 0.05
 
@@ -64,10 +67,14 @@ class DataFolder:
             raise self.in_use()
         return descriptor
 
-    def write_configuration(self, text: str) -> None:
-        """Write ``activemq.xml`` so that only its owner can read it, also while it is being written."""
-        path = self.path / CONFIGURATION
+    def write_configuration(self, files: Mapping[str, str]) -> None:
+        """Write files (path in this folder → text) so that only their owner can read them, also meanwhile."""
+        for name, text in files.items():
+            self._write(self.path / name, text)
+
+    def _write(self, path: Path, text: str) -> None:
         try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             path.unlink(missing_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""``EmbeddedBroker``: a real ActiveMQ Classic as a child process, for as long as we want it."""
+"""``EmbeddedBroker``: a real ActiveMQ as a child process, for as long as we want it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from activemq.embedded import artifacts, fetch, logs, ports, ready
-from activemq.embedded.configuration import (
-    MIB,
-    BrokerLimits,
-    Configuration,
-    Login,
-    Role,
-    render,
-)
-from activemq.embedded.folder import CONFIGURATION, DataFolder
+from activemq.embedded.configuration import MIB, BrokerLimits, Configuration, Login, Role
+from activemq.embedded.folder import DataFolder
 from activemq.embedded.java import Java, find_java
 from activemq.embedded.process import BrokerProcess, start_process
+from activemq.embedded.rendering import render
 from activemq.errors import BrokerStartError, EmbeddedBrokerError, PortInUseError
 
 if TYPE_CHECKING:
@@ -48,10 +42,10 @@ class EmbeddedBroker:
     Leaving the context, or ``close()``, also removes a temporary data folder. All methods belong to the event loop in
     which ``start()`` ran.
 
-    :param kind: ``"classic"``
+    :param kind: ``"classic"`` or ``"artemis"``
     :param data_dir: where it keeps messages, configuration and log; ``None``: a temporary folder
     :param stomp_port: 0 for any free one
-    :param openwire_port: 0 for any free one
+    :param openwire_port: for JMS clients: OpenWire on Classic, CORE on Artemis; 0 for any free one
     :param login: a user with all that the bridge and the workers need
     :param passcode: ``None``: a generated one
     :param other_logins: more users, with less or other rights
@@ -110,13 +104,18 @@ class EmbeddedBroker:
         return f"<EmbeddedBroker {self._distribution.label}, port {self._stomp_port}, {state}>"
 
     @property
+    def kind(self) -> str:
+        """``"classic"`` or ``"artemis"``."""
+        return self._distribution.kind
+
+    @property
     def stomp_port(self) -> int:
         """The STOMP port; 0 before the first start if none was asked for."""
         return self._stomp_port
 
     @property
     def openwire_port(self) -> int:
-        """The OpenWire port; 0 before the first start if none was asked for."""
+        """The port for JMS clients; 0 before the first start if none was asked for."""
         return self._openwire_port
 
     @property
@@ -126,7 +125,7 @@ class EmbeddedBroker:
 
     @property
     def openwire_url(self) -> str:
-        """``tcp://127.0.0.1:PORT``, as JMS clients want it."""
+        """``tcp://127.0.0.1:PORT``, as JMS clients want it: ActiveMQ's for Classic, Artemis's own for Artemis."""
         return f"tcp://{ports.LOOPBACK}:{self._openwire_port}"
 
     @property
@@ -278,7 +277,7 @@ class EmbeddedBroker:
 
     async def _run(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
         """Make one attempt on the ports that are set."""
-        folder.write_configuration(render(self._configuration()))
+        folder.write_configuration(render(self._distribution.kind, self._configuration()))
         output = folder.new_log()
         try:
             self._process = await start_process(
@@ -310,12 +309,12 @@ class EmbeddedBroker:
             "-Djava.awt.headless=true",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+            *self._distribution.options,
             *self._jvm_options,
             "-cp",
             os.pathsep.join(map(str, jars)),
             self._distribution.main_class,
-            "start",
-            f"xbean:file:{CONFIGURATION}",  # in its working directory: no path to be quoted
+            *self._distribution.arguments,
         ]
 
     async def _until_ready(self, process: BrokerProcess, folder: DataFolder) -> None:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 _TAIL = 256 * 1024  # bytes of the log that are looked at
 _MOST_LINES = 6
 _LONGEST_LINE = 300
-_PORT_TAKEN = re.compile(r"Failed to bind to server socket: \w[\w+]*://[\w.]+:(\d+).*?Address already in use")
+_PORT_TAKEN = re.compile(
+    r"Failed to bind to server socket: \w[\w+]*://[\w.]+:(?P<classic>\d+).*?Address already in use"
+    r"|AMQ229230: Failed to bind acceptor \w+ to [\w.]+:(?P<artemis>\d+)"
+)
 _STORE_LOCKED = re.compile(r"File '.*' could not be locked")
 _CAUSE = "Caused by: "
 _TRACE_PARTS = ("at ", "... ", "Suppressed: ")
@@ -31,7 +34,7 @@ def read_tail(path: Path) -> str:
 def taken_port(text: str) -> int | None:
     """Return the port that the broker found in use, if that is what it says."""
     found = _PORT_TAKEN.search(text)
-    return int(found[1]) if found else None
+    return int(found["classic"] or found["artemis"]) if found else None
 
 
 def store_locked(text: str) -> bool:

@@ -202,7 +202,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
         """Put a copy that counts at the end of the queue; False if the message cannot be copied."""
         copy = partial(encode_copy, message, self._link.profile.queue(self._queue), message.attempt + 1)
         try:
-            self._link.replace(frame, generation, copy)
+            self._link.replace(frame, generation, copy, str(message.attempt + 1))
         except MessageError as error:
             log.error("call %s: cannot be handed on: %s", call_of(message), error)  # noqa: TRY400 - the message's fault
             return False
@@ -217,7 +217,8 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
         log.error("call %s: lost %d times; parked in %s", call_of(message), message.attempt, name)
         self._reply(message, "poisoned", generation, told(message))
         try:
-            self._link.replace(frame, generation, partial(encode_poison, message, self._link.profile.queue(name)))
+            poison = partial(encode_poison, message, self._link.profile.queue(name))
+            self._link.replace(frame, generation, poison, "poison")
         except MessageError as error:
             log.error("call %s: cannot be parked, and is dropped: %s", call_of(message), error)  # noqa: TRY400 - as above
             self._link.ack(frame, generation)

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from activemq.brokers import profile_for
 from activemq.errors import ActiveMQError, ConnectionLostError, ServerError
-from activemq.frames import CLIENT_COMMANDS, Limits
+from activemq.frames import CLIENT_COMMANDS, Frame, Limits
 from activemq.parser import Parser
 from consumers.policies.cancellations import CANCEL_TOPIC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from activemq.brokers import Profile
+    from activemq.move import Encode
 
 log = logging.getLogger(__name__)
 
@@ -142,24 +143,20 @@ class Link:
             self._check(generation)
             self._connection.ack(*(frame.headers[name] for name in names), **transaction)
 
-    def replace(self, frame: StompFrame, generation: int, encode: Callable[[str], bytes]) -> None:
-        """Put another message in this one's place, both or neither; if the broker will not, give it back.
+    def replace(self, frame: StompFrame, generation: int, encode: Encode, what: str) -> None:
+        """Put another message in this one's place; if the broker will not, give it back.
 
-        ``encode`` gets the transaction's name and returns the other message's frame; what it raises is raised, with
-        nothing sent. A COMMIT behind a refused SEND could strand the message (Client.move says how): SEND is asked
-        first.
+        As :func:`activemq.move.move` does; what ``encode`` raises is raised, with nothing sent.
         """
-        name = f"{self._name}-{self._queue}-move-{next(self._receipts)}"
-        data = encode(name)
         try:
-            receipt, confirmed = self.receipt(generation)
-            self._connection.begin(transaction=name)
-            self.send(data, receipt=receipt)
-            self._taken(name, confirmed)
-            receipt, confirmed = self.receipt(generation)
-            self.ack(frame, generation, transaction=name)
-            self._connection.commit(transaction=name, receipt=receipt)
-            confirmed.result()
+            if self.profile.acks_in_transactions:
+                self._in_transaction(frame, generation, encode)
+            else:
+                data = encode(self.profile.once(Frame.of("MESSAGE", frame.headers), what))
+                receipt, confirmed = self.receipt(generation)
+                self.send(data, receipt=receipt)
+                confirmed.result()
+                self.ack(frame, generation)
         except ServerError as error:
             log.error("message %s could not be moved: %s", frame.headers.get("message-id"), error)  # noqa: TRY400 - it says all
             time.sleep(_GIVE_BACK_AFTER)
@@ -167,6 +164,18 @@ class Link:
                 self._check(generation)  # the next connection's subscription is none of this message's
             self.unsubscribe(frame.headers["subscription"])
             self.subscribe(frame.headers["subscription"])
+
+    def _in_transaction(self, frame: StompFrame, generation: int, encode: Encode) -> None:
+        name = f"{self._name}-{self._queue}-move-{next(self._receipts)}"
+        data = encode([("transaction", name)])
+        receipt, confirmed = self.receipt(generation)
+        self._connection.begin(transaction=name)
+        self.send(data, receipt=receipt)
+        self._taken(name, confirmed)  # before the ACK: a COMMIT behind a refused SEND could strand the message
+        receipt, confirmed = self.receipt(generation)
+        self.ack(frame, generation, transaction=name)
+        self._connection.commit(transaction=name, receipt=receipt)
+        confirmed.result()
 
     def _taken(self, transaction: str, confirmed: Future[None]) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from activemq import client as client_module
+from activemq import supervisor
 from activemq.client import Backoff, Client, Credentials, Server
 from activemq.errors import (
     ConnectFailedError,
@@ -143,7 +143,7 @@ async def test_a_connection_that_dies_young_is_a_failure(
 async def test_a_connection_that_has_lived_ends_the_count(
     fake: FakeBroker, recorder: Recorder, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "STABLE_AFTER", -1.0)
+    monkeypatch.setattr(supervisor, "STABLE_AFTER", -1.0)
     async with connected(fake, backoff=recorder) as client:
         await fake.drop_connections()
         await eventually(lambda: client.generation == 2 and client.connected)
@@ -153,7 +153,7 @@ async def test_a_connection_that_has_lived_ends_the_count(
 async def test_the_time_that_failing_takes_is_no_time_that_it_lived(
     fake: FakeBroker, recorder: Recorder, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "STABLE_AFTER", 0.04)
+    monkeypatch.setattr(supervisor, "STABLE_AFTER", 0.04)
     async with connected(fake, backoff=recorder, connect_timeout=0.05):
         fake.pause()
         await fake.drop_connections()

@@ -146,7 +146,7 @@ KEPT = {"expires": "9", "priority": "7", "type": "orders", "odd:name": "a:b\\c\n
 
 def test_a_copy_is_equal_but_for_its_attempt() -> None:
     original = request(b"body", **DELIVERED, **KEPT, attempt="1", persistent="true")
-    frame = sent(encode_copy(original, "/queue/orders", 2, "t1"))
+    frame = sent(encode_copy(original, "/queue/orders", 2, [("transaction", "t1")]))
     assert frame.headers == {
         **KEPT,
         "destination": "/queue/orders",
@@ -170,12 +170,13 @@ def test_a_copy_is_equal_but_for_its_attempt() -> None:
     ids=["text", "bytes", "a JMS text with a NUL", "no bytes"],
 )
 def test_a_copy_is_of_the_same_kind(body: bytes, headers: dict[str, str], length: str | None) -> None:
-    frame = sent(encode_copy(request(body, **headers), "/queue/orders", 2, "t"))
+    frame = sent(encode_copy(request(body, **headers), "/queue/orders", 2, [("transaction", "t")]))
     assert (frame.get("content-length"), frame.body) == (length, body)
 
 
 def test_poison_is_kept_for_ever_for_nobody_and_says_what_it_was() -> None:
-    frame = sent(encode_poison(request(b"body", **DELIVERED, **KEPT, attempt="3"), "/queue/orders.poison", "t1"))
+    original = request(b"body", **DELIVERED, **KEPT, attempt="3")
+    frame = sent(encode_poison(original, "/queue/orders.poison", [("transaction", "t1")]))
     kept = {name: value for name, value in KEPT.items() if name != "expires"}
     assert frame.headers == {
         **kept,
@@ -207,12 +208,12 @@ UNFIT = {
 @pytest.mark.parametrize("headers", UNFIT.values(), ids=UNFIT)
 def test_what_the_broker_would_drop_the_connection_for_is_not_copied(headers: list[tuple[str, str]]) -> None:
     with pytest.raises(MessageError, match="cannot be sent again"):
-        encode_copy(redelivered(*headers), "/queue/q", 2, "t")
+        encode_copy(redelivered(*headers), "/queue/q", 2, [("transaction", "t")])
 
 
 @pytest.mark.parametrize("headers", UNFIT.values(), ids=UNFIT)
 def test_poison_is_parked_without_what_cannot_be_sent_and_names_it(headers: list[tuple[str, str]]) -> None:
-    data = encode_poison(redelivered(("good", "1"), *headers), "/queue/q.poison", "t")
+    data = encode_poison(redelivered(("good", "1"), *headers), "/queue/q.poison", [("transaction", "t")])
     frame = sent(data)
     lines = data.split(b"\n\n")[0].split(b"\n")
     assert (frame.get("good"), frame.body) == ("1", b"body")
@@ -224,24 +225,24 @@ def test_poison_is_parked_without_what_cannot_be_sent_and_names_it(headers: list
 def test_a_line_of_nine_kib_is_the_longest_that_is_copied(size: int) -> None:
     message = redelivered(("big", "x" * (size - 3)))
     if size <= 9_216:
-        assert len(sent(encode_copy(message, "/queue/q", 2, "t")).get("big") or "") == size - 3
+        assert len(sent(encode_copy(message, "/queue/q", 2, [("transaction", "t")])).get("big") or "") == size - 3
     else:
         with pytest.raises(MessageError, match="big"):
-            encode_copy(message, "/queue/q", 2, "t")
+            encode_copy(message, "/queue/q", 2, [("transaction", "t")])
 
 
 def test_a_message_whose_body_was_thrown_away_is_neither_copied_nor_parked() -> None:
     message = redelivered()
     message.frame.oversize = 20_000_000
     with pytest.raises(MessageError, match="20000000 bytes"):
-        encode_copy(message, "/queue/q", 2, "t")
+        encode_copy(message, "/queue/q", 2, [("transaction", "t")])
     with pytest.raises(MessageError, match="20000000 bytes"):
-        encode_poison(message, "/queue/q.poison", "t")
+        encode_poison(message, "/queue/q.poison", [("transaction", "t")])
 
 
 def test_headers_that_cannot_be_read_cannot_be_copied() -> None:
     with pytest.raises(MessageError, match="undefined escape"):
-        encode_copy(redelivered(("bad", "\\q")), "/queue/q", 2, "t")
+        encode_copy(redelivered(("bad", "\\q")), "/queue/q", 2, [("transaction", "t")])
 
 
 # -- replies in

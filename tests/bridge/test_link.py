@@ -26,6 +26,7 @@ class FakeClient:
         self.profile = PROFILES["classic"]
         self.clock = Clock(offset_ms=3_600_000.0)
         self.connected = True
+        self.generation = 1
         self.sent = []
         self.receipts = {}
         self.on_message = None

@@ -51,8 +51,8 @@ class StubClient:
         for on_lost in self.on_lost:
             on_lost(ConnectionLostError("gone"))
 
-    async def move(self, frame, generation, encode):
-        data = encode("t1")
+    async def move(self, frame, generation, encode, what):
+        data = encode([("transaction", "t1")])
         self.write()
         self.moved.append(data)
 

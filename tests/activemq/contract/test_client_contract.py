@@ -257,7 +257,7 @@ async def test_move_puts_a_copy_in_the_place_of_a_message(target, join, inbox, s
     await send(client, f"/queue/{queue}", b"original", persistent="true")
     frame = await work.next()
     copy = [("destination", f"/queue/{queue}"), ("persistent", "true")]
-    await client.move(frame, 1, lambda name: encode("SEND", [*copy, ("transaction", name)], b"copy"))
+    await client.move(frame, 1, lambda extra: encode("SEND", [*copy, *extra], b"copy"), "2")
     second = await work.next()
     assert (second.body, second.get("redelivered")) == (b"copy", None)
     assert client.ack(second, 1)
@@ -272,7 +272,7 @@ async def test_a_refused_move_leaves_the_message_to_be_given_again(target, join,
     frame = await work.next()
     copy = [("destination", target.forbidden)]
     with pytest.raises(ServerError, match="not authorized"):
-        await client.move(frame, 1, lambda name: encode("SEND", [*copy, ("transaction", name)], b"copy"))
+        await client.move(frame, 1, lambda extra: encode("SEND", [*copy, *extra], b"copy"), "2")
     client.renew(work.subscription)
     again = await work.next()
     assert (again.body, again.get("redelivered"), client.generation) == (b"original", "true", 1)

@@ -79,7 +79,7 @@ def test_the_configuration_is_for_its_owner_only_whatever_was_there(tmp_path):
     path = tmp_path / "activemq.xml"
     path.write_text("old")
     path.chmod(0o666)
-    folder.write_configuration("new")
+    folder.write_configuration({"activemq.xml": "new"})
     assert (path.read_text(), mode(path)) == ("new", 0o600)
 
 
@@ -87,7 +87,7 @@ def test_a_configuration_that_is_a_link_does_not_write_elsewhere(tmp_path):
     target = tmp_path / "elsewhere"
     target.write_text("kept")
     (tmp_path / "activemq.xml").symlink_to(target)
-    DataFolder(tmp_path).write_configuration("new")
+    DataFolder(tmp_path).write_configuration({"activemq.xml": "new"})
     assert target.read_text() == "kept"
 
 

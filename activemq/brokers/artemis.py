@@ -1,0 +1,146 @@
+"""ActiveMQ Artemis 2.x. Facts run on 2.57.0.
+
+Its STOMP acceptor needs ``anycastPrefix=/queue/;multicastPrefix=/topic/`` (docs/brokers.md says what else).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from activemq.brokers.attendance import Attendance
+from activemq.brokers.profile import Question
+from activemq.brokers.values import whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from activemq.frames import Frame
+
+REPLY: Final = "bridge.reply."  # addresses that only bridges may read
+ECHO: Final = "bridge.echo."
+_NOTIFICATIONS: Final = "activemq.notifications"
+_MANAGEMENT: Final = "activemq.management"
+_ASKED: Final = "who-listens "  # begins the correlation id of a question; the queue's name follows
+_BEACON: Final = "one-broker "
+_COUNT: Final = "_AMQ_ConsumerCount"
+
+
+@dataclass(frozen=True, slots=True)
+class Artemis:
+    """See :class:`activemq.brokers.profile.Profile`."""
+
+    kind: str = "artemis"
+    # In 1.2 it closes the connection after each ERROR, in 1.1 only after a refused login [2.57].
+    versions: str = "1.1"
+    names_refused_subscriptions: bool = False
+    # An ACK in a transaction takes effect at once, and is not undone [2.57].
+    acks_in_transactions: bool = False
+    tells_text: bool = False
+    token: str = ""
+
+    def recognises(self, server: str) -> bool:
+        return server.startswith("ActiveMQ-Artemis/")
+
+    def on_connection(self, token: str) -> Artemis:
+        return replace(self, token=token)
+
+    def queue(self, name: str) -> str:
+        return f"/queue/{name}"
+
+    def topic(self, name: str) -> str:
+        return f"/topic/{name}"
+
+    def consume(self, name: str, prefetch: int = 1) -> Mapping[str, str]:
+        # The window is in bytes and counts from nothing: 1 is one message, whatever its size. There is no way to say
+        # "64 messages"; 64 KiB are about as many small ones.
+        window = 1 if prefetch == 1 else prefetch * 1024
+        return {"destination": self.queue(name), "ack": "client-individual", "consumer-window-size": str(window)}
+
+    # There are no temporary queues: `/temp-queue/x` is an address like any other, shared by its name. What dies with a
+    # connection is a subscription to a MULTICAST address, and what is sent there with nobody listening is dropped. On
+    # an ANYCAST one it would wait for whoever subscribes next.
+
+    def replies(self, name: str) -> Mapping[str, str]:
+        return {"destination": self.topic(self.reply_to(name)), "ack": "auto"}
+
+    def reply_to(self, name: str) -> str:
+        # Bare: a JMS client takes a prefix for a part of the name.
+        return f"{REPLY}{name}.{self.token}"
+
+    def echo(self, name: str) -> Mapping[str, str]:
+        return {"destination": self.echo_to(name), "ack": "auto"}
+
+    def echo_to(self, name: str) -> str:
+        return self.topic(f"{ECHO}{name}.{self.token}")
+
+    def durable_reply_to(self, name: str) -> str:
+        return name
+
+    def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:  # noqa: ARG002 - other brokers want the TTL
+        return "expires", str(deadline_ms)
+
+    def stamp(self, frame: Frame) -> int | None:
+        return whole_number(frame.get("timestamp"))
+
+    def once(self, frame: Frame, what: str) -> Sequence[tuple[str, str]]:
+        # `message-id` is the consumer's number and the message's; the message's alone outlives a delivery. It is here
+        # because a correlation id of others need not be unique.
+        number = (frame.get("message-id") or "").rpartition(",")[2]
+        return [("_AMQ_DUPL_ID", f"{frame.get('correlation-id') or ''}-{number}-{what}"[:1_000])]
+
+    def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:  # noqa: ARG002 - see questions
+        names = ",".join(f"'{queue}'" for queue in queues)
+        kinds = "'CONSUMER_CREATED','CONSUMER_CLOSED'"
+        selector = f"_AMQ_NotifType IN ({kinds}) AND _AMQ_Address IN ({names})"
+        return [{"destination": self.topic(_NOTIFICATIONS), "ack": "auto", "selector": selector}]
+
+    def questions(self, queues: Sequence[str], beacon: str, answer_to: str) -> Sequence[Question]:
+        asked = [_question("listConsumers", _ASKED + queue, answer_to, _on_address(queue), 1, 1) for queue in queues]
+        if beacon:
+            # In a cluster a worker of another broker may take the message, and this one does not count it.
+            asked.insert(0, _question("listNetworkTopology", _BEACON + beacon, answer_to))
+        return asked
+
+    def attendance(self, frame: Frame) -> Attendance | None:
+        listeners = whole_number(frame.get(_COUNT))
+        if listeners is not None:
+            return Attendance((frame.get("_AMQ_Address") or "",), listeners)
+        asked = frame.get("correlation-id") or ""
+        if frame.get("_AMQ_OperationSucceeded") != "true":
+            return None
+        result = _result(frame.body)
+        if asked.startswith(_BEACON) and isinstance(result, list) and len(result) <= 1:
+            return Attendance((asked.removeprefix(_BEACON),), 1, is_topic=True, certain=True)
+        if asked.startswith(_ASKED) and isinstance(result, dict) and isinstance(result.get("count"), int):
+            return Attendance((asked.removeprefix(_ASKED),), result["count"], certain=True)
+        return None
+
+
+def _on_address(name: str) -> str:
+    """Return the filter: by the address, since a queue of it may have another name."""
+    return json.dumps({"field": "address", "operation": "EQUALS", "value": name})
+
+
+def _question(operation: str, correlation_id: str, answer_to: str, *arguments: object) -> Question:
+    headers = {
+        "destination": _MANAGEMENT,
+        "reply-to": answer_to,
+        "correlation-id": correlation_id,
+        "_AMQ_ResourceName": "broker",
+        "_AMQ_OperationName": operation,
+    }
+    return Question(headers, json.dumps(arguments).encode())
+
+
+def _result(body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Read the answer to an operation: a JSON list that holds one string, which is JSON."""
+    try:
+        (text,) = json.loads(body)
+        return json.loads(text)
+    except (ValueError, TypeError):
+        return None
+
+
+ARTEMIS: Final = Artemis()

@@ -1,0 +1,154 @@
+"""Opens connections: to which broker, how soon, in which version of STOMP; and says in the log what of it is news."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from activemq.brokers import profile_for
+from activemq.connection import Connection
+from activemq.errors import ActiveMQError, ConnectFailedError, ConnectionLostError
+from activemq.protocol import VERSIONS, Credentials, Stomp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from activemq.brokers import Profile
+    from activemq.frames import Frame, Limits
+    from activemq.servers import Backoff, Server
+
+log = logging.getLogger(__name__)
+
+STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """How a connection is opened; ``kind`` names a profile or is ``auto``, times are seconds."""
+
+    credentials: Credentials
+    kind: str
+    heartbeat: float
+    limits: Limits
+    timeout: float
+
+
+class Supervisor:
+    """Has one connection opened after the other, for as long as :meth:`run` runs.
+
+    ``make_ready`` gets each new connection and its broker's profile, and raises if it cannot be used; ``on_ready`` is
+    called after it; ``on_failed`` is told why a broker could not be used. ``on_frame`` and ``on_lost`` are the
+    connection's.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        how: Dialling,
+        backoff: Backoff,
+        *,
+        make_ready: Callable[[Connection, Profile], Awaitable[None]],
+        on_ready: Callable[[], None],
+        on_failed: Callable[[Exception], None],
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[Exception], None],
+    ) -> None:
+        self._servers = tuple(servers)
+        self._how = how
+        self._backoff = backoff
+        self._make_ready = make_ready
+        self._on_ready = on_ready
+        self._on_failed = on_failed
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._ended = asyncio.Event()  # of the present connection
+        self._versions: dict[Server, str] = {}  # what to offer, where it is known
+        self._complaints: dict[Server, str] = {}  # what was logged already
+
+    def lost(self) -> None:
+        """Say that the present connection is lost."""
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Keep a connection open until cancelled."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            lived = 0.0  # seconds; the time that a failing attempt takes does not count
+            for server in self._servers:
+                self._ended.clear()
+                if await self._try(server):
+                    ready = loop.time()
+                    await self._ended.wait()
+                    lived = loop.time() - ready
+                    break
+            failures = 0 if lived > STABLE_AFTER else failures + 1
+            if failures:
+                await asyncio.sleep(self._backoff.delay(failures))
+
+    async def _try(self, server: Server) -> bool:
+        """Connect to one server and make it ready; False, with the reason logged, if that fails."""
+        try:
+            connection, profile = await self._open(server)
+        except ActiveMQError as error:
+            self._failed(server, error)
+            return False
+        try:
+            await self._make_ready(connection, profile)
+        except Exception as error:
+            if not isinstance(error, ActiveMQError):  # a bug in a subscription's headers() must not end all attempts
+                log.exception("could not make the connection ready")
+            connection.abort(error)
+            await connection.closed
+            self._failed(server, error)
+            return False
+        except asyncio.CancelledError:
+            connection.abort(ConnectionLostError("closed by us"))
+            raise
+        self._complaints.clear()
+        log.info("connected to %s (%s)", server, connection.stomp.server)
+        self._on_ready()
+        return True
+
+    async def _open(self, server: Server) -> tuple[Connection, Profile]:
+        """Connect in a version of STOMP that the broker's profile wants; by its name in CONNECTED, so it may take two.
+
+        Raises :class:`ConnectFailedError`.
+        """
+        for _ in range(2):
+            connection = await self._dial(server)
+            try:
+                profile = profile_for(self._how.kind, connection.stomp.server)
+            except ConnectFailedError as error:
+                connection.give_up(error)
+                raise
+            if connection.stomp.version in profile.versions.split(","):
+                return connection, profile
+            self._versions[server] = profile.versions
+            connection.give_up(ConnectFailedError("to be opened again in another version of STOMP"))
+            await connection.closed
+        spoken = connection.stomp.version
+        raise ConnectFailedError(f"{server} speaks STOMP {spoken}, and was asked for {profile.versions}")
+
+    async def _dial(self, server: Server) -> Connection:
+        how = self._how
+        usual = VERSIONS if how.kind == "auto" else profile_for(how.kind, "").versions
+        return await Connection.open(
+            server.host,
+            server.port,
+            Stomp(how.credentials, how.heartbeat, how.limits, self._versions.get(server, usual)),
+            self._on_frame,
+            self._on_lost,
+            tls=server.tls,
+            timeout=how.timeout,
+        )
+
+    def _failed(self, server: Server, error: Exception) -> None:
+        # Once for each new reason: a broker that is down for an hour is one line, not five thousand.
+        if self._complaints.get(server) != str(error):
+            self._complaints[server] = str(error)
+            log.warning("cannot use a broker: %s; trying again", error)
+        self._versions.pop(server, None)  # another kind of broker may come up there
+        self._on_failed(error)
