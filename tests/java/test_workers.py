@@ -11,16 +11,20 @@ import pytest_asyncio
 from bridge.settings import Route
 from tests.bridge.harness import running, settings_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+WORKERS = [("classic", "plain-jms"), ("classic", "spring-boot"), ("classic", "camel"), ("artemis", "plain-jms")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.parametrize(("broker", "worker"), WORKERS, indirect=["broker"], scope="module"),
+]
 
 WORDS = {"content-type": "text/plain"}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["plain-jms", "spring-boot", "camel"])
-async def bridge(request, broker, start):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bridge(worker, broker, start):
     """A bridge whose route is that of examples/bridge.toml, and a Java worker for it."""
     routes = [Route(name="words", path="/words", queue="words", timeout=20.0)]
-    worker = await start(broker, request.param)
+    worker = await start(broker, worker)
     async with running(settings_for(broker, routes), "hypercorn") as bridge:
         yield bridge
     await worker.close()
