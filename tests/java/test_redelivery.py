@@ -25,7 +25,7 @@ async def bridge(broker, queue):
 
 
 async def test_a_worker_that_rolls_back_gets_it_again(bridge, broker, start, queue):
-    """Classic's client keeps a message that was rolled back for the same consumer, which has it again after a second."""
+    """Classic's client keeps a message that was rolled back, and gives it to the same consumer a second later."""
     worker = await start(broker, "probe", "work", queue("throws"), "transacted")
     response = await bridge.call("/throws", b"once")
     assert (response.status, response.body) == (200, b"the second time")
