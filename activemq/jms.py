@@ -27,21 +27,23 @@ def unreadable(frame: Frame) -> bool:
     """
     if not frame.body:
         return frame.raw("content-length") is None and _is_of_jms(frame)
-    return frame.body[0] == 0 and _is_core_map(frame)
+    # Artemis makes a text of a map: it reads a count and then lengths as if they were a string's.
+    return frame.body[0] == 0 and is_core_text(frame)
+
+
+def is_core_text(frame: Frame) -> bool:
+    """Say whether Artemis took a CORE client's message for a text.
+
+    Of these both a text and bytes have a ``content-length``, unless they are empty. That of a text stands behind the
+    other headers, that of bytes before them [2.57].
+    """
+    if frame.raw(_CORE_CLIENT) is None:
+        return False
+    names = list(frame.headers)
+    return "content-length" not in names or names.index("content-length") > names.index("message-id")
 
 
 def _is_of_jms(frame: Frame) -> bool:
     if frame.raw(_CORE_CLIENT) is not None:
         return True
     return _CLASSIC_ID.fullmatch(frame.get("message-id") or "") is not None
-
-
-def _is_core_map(frame: Frame) -> bool:
-    """Say whether a body that begins with a NUL is what Artemis makes of a map: a count and lengths, read as a text.
-
-    A text has its ``content-length`` behind the other headers, bytes have it before them [2.57].
-    """
-    if frame.raw(_CORE_CLIENT) is None:
-        return False
-    names = list(frame.headers)
-    return "content-length" in names and names.index("content-length") > names.index("message-id")

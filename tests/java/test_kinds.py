@@ -17,8 +17,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = "zwölf Boxkämpfer € 😀"
 BYTES = b"\x00\x01\xff\n\x00"
+EMPTY_BYTES = {"classic": b"", "artemis": bytes(4)}  # of a CORE client Artemis shows its own place-holder
 UNREADABLE = [
-    *("map", "large-map", "empty-map", "object", "list", "unknown-object", "stream"),
+    *("map", "large-map", "empty-map", "object", "list", "unknown-object"),
     *("empty-text", "null-text", "message"),  # which look the same
 ]
 
@@ -27,6 +28,7 @@ UNREADABLE = [
 async def bridge(broker, start, queue):
     routes = [
         Route(name="kinds", path="/kinds", queue=queue("kinds"), timeout=20.0),
+        Route(name="hasty", path="/hasty", queue=queue("kinds"), timeout=2.0),
         Route(name="other", path="/other", queue=queue("other"), timeout=20.0),
     ]
     await start(broker, "probe", "work", queue("kinds"), "transacted")
@@ -44,8 +46,8 @@ def reply(bridge, *order, **options):
 
 async def test_a_text_is_utf_8(bridge):
     response = await reply(bridge, "text")
-    assert (response.status, response.get("content-type")) == (200, "text/plain; charset=utf-8")
-    assert response.body.decode() == TEXT
+    assert (response.status, response.body.decode()) == (200, TEXT)
+    assert response.get("content-type") == "text/plain; charset=utf-8"
 
 
 async def test_bytes_are_octets(bridge):
@@ -71,22 +73,35 @@ async def test_what_cannot_be_a_body_is_a_bad_reply_and_harms_no_other_call(brid
     assert bridge.bridge.client.generation == generation
 
 
+async def test_a_stream_is_a_bad_reply_where_the_broker_shows_it(bridge, broker):
+    if broker.kind == "artemis":  # it fails to read it, drops it, and nobody knows of it
+        response = await bridge.call("/hasty", b"reply stream")
+        assert (response.status, response.name) == (504, "deadline")
+    else:
+        response = await reply(bridge, "stream")
+        assert (response.status, response.name) == (502, "bad-reply")
+
+
 @pytest.mark.parametrize("kind", UNREADABLE)
 async def test_the_same_as_the_result_of_a_job(bridge, kind):
     made = await reply(bridge, kind, headers=(("Prefer", "respond-async, wait=15"),))
     assert (made.status, made.name, made.get("job-state")) == (502, "bad-reply", "failed")
 
 
-@pytest.mark.parametrize("kind", ["empty-text", "null-text", "message", "empty-bytes"])
+@pytest.mark.parametrize("kind", ["empty-text", "null-text", "message"])
 async def test_no_body_is_said_with_204(bridge, kind):
     response = await reply(bridge, kind, "204")
     assert (response.status, response.body) == (204, b"")
 
 
-@pytest.mark.parametrize("kind", ["final-text", "empty-bytes"])
-async def test_an_empty_body_that_says_so_is_one(bridge, kind):
-    response = await reply(bridge, kind)
+async def test_an_empty_text_that_says_so_is_one(bridge):
+    response = await reply(bridge, "final-text")
     assert (response.status, response.body) == (200, b"")
+
+
+async def test_empty_bytes_are_what_the_broker_makes_of_them(bridge, broker):
+    response = await reply(bridge, "empty-bytes")
+    assert (response.status, response.body) == (200, EMPTY_BYTES[broker.kind])
 
 
 # -- what a JMS worker sees
@@ -122,14 +137,14 @@ async def test_what_a_worker_of_ours_sees_of_each_kind(broker, start, queue):
 
     worker = Worker("ours")
     worker.handler(queue("asked"))(handler)
-    kinds = ["text", "bytes", "empty-text", "message", "empty-bytes", "map", "list", "unknown-object", "stream"]
+    kinds = ["text", "bytes", "empty-text", "message", "map", "list", "unknown-object", "empty-bytes"]
     async with working(worker, broker):
         asking = await start(broker, "probe", "ask", queue("asked"), *kinds, says=None)
         assert await asking.end() == 0, asking.output
     lines = [line.partition(": ")[::2] for line in asking.lines]
     replies = {kind: json.loads(seen) for kind, seen in lines if kind in kinds}
     assert list(replies) == kinds, asking.output
-    assert [request.body for request in requests] == [TEXT.encode(), BYTES, *[b""] * 7]
+    assert [request.body for request in requests] == [TEXT.encode(), BYTES, *[b""] * 5, EMPTY_BYTES[broker.kind]]
     for request in requests:
         assert 0 < request.remaining() < 20
     for seen in replies.values():
