@@ -28,10 +28,10 @@ def unreadable(frame: Frame) -> bool:
     if not frame.body:
         return frame.raw("content-length") is None and _is_of_jms(frame)
     # Artemis makes a text of a map: it reads a count and then lengths as if they were a string's.
-    return frame.body[0] == 0 and is_core_text(frame)
+    return frame.body[0] == 0 and _is_core_text(frame)
 
 
-def is_core_text(frame: Frame) -> bool:
+def _is_core_text(frame: Frame) -> bool:
     """Say whether Artemis took a CORE client's message for a text.
 
     Of these both a text and bytes have a ``content-length``, unless they are empty. That of a text stands behind the

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from activemq.errors import LocalProtocolError, MessageError, ProtocolError
 from activemq.frames import Frame, escape
-from activemq.jms import is_core_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -395,7 +394,7 @@ class ReplyMessage:
         """The property, else STOMP's own header, else by the kind of message (one with a length is bytes)."""
         value = self.frame.get("content_type") or self.frame.get("content-type")
         if value is None:
-            is_bytes = self.frame.raw("content-length") is not None and not is_core_text(self.frame)
+            is_bytes = self.frame.raw("content-length") is not None
             return "application/octet-stream" if is_bytes else "text/plain; charset=utf-8"
         return self._legal("content_type", value)
 

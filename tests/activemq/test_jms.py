@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activemq.frames import Frame
-from activemq.jms import is_core_text, unreadable
-from activemq.message import ReplyMessage
+from activemq.jms import unreadable
 
 BY_OPENWIRE = "ID:vm-45079-1795338476088-1:1:1:1:1"
 BY_STOMP = "ID:vm-44685-1795336833266-3:2:-1:1:1"
@@ -72,15 +71,3 @@ def test_a_text_of_a_core_client_is_readable():
 
 def test_a_text_of_a_stomp_client_may_begin_with_a_nul_on_artemis():
     assert not unreadable(by("49,72", b"\0a", **{"content-length": "2"}))
-
-
-def test_a_text_of_a_core_client_is_text_though_it_has_a_length():
-    text = message(b"text", **CORE, **{"content-length": "4"})
-    octets = message(b"text", **{"content-length": "4"}, **CORE)
-    assert ReplyMessage(text).content_type == "text/plain; charset=utf-8"
-    assert ReplyMessage(octets).content_type == "application/octet-stream"
-
-
-def test_only_a_core_client_is_known_to_send_text_with_a_length():
-    assert not is_core_text(by("49,72", b"text", **{"content-length": "4"}))
-    assert not is_core_text(by(BY_OPENWIRE, b"text"))
