@@ -85,6 +85,7 @@ class Client:
         self.last_error: Exception | None = None
         self._connection: Connection | None = None  # set while frames may be sent
         self._profile: Profile | None = None
+        self._tells_text = True  # the profile's
         self._connected = asyncio.Event()
         self._subscriptions: dict[str, Subscription] = {}
         self._coming: dict[str, Subscription] = {}  # by the `subscription` of their messages
@@ -178,7 +179,7 @@ class Client:
         live = live and subscription.comes_as == subscription.id  # else there was no SUBSCRIBE
         if known and live and self._connection is not None:
             with suppress(NotConnectedError):  # it is closing, and the subscription ends with it
-                self._connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id)]))
+                self._send_unsubscribe(self._connection, subscription)
         subscription.sent = 0
         self._subscriptions.pop(subscription.id, None)
         self._coming.pop(subscription.comes_as, None)
@@ -272,6 +273,7 @@ class Client:
 
     async def _make_ready(self, connection: Connection, profile: Profile) -> None:
         self._profile = profile.on_connection(secrets.token_hex(16))
+        self._tells_text = profile.tells_text
         self._connection = connection
         self.generation += 1
         self._coming.clear()
@@ -381,6 +383,16 @@ class Client:
         self._asked[receipt] = None
         self._receipts[receipt] = on_answer
 
+    def _send_unsubscribe(self, connection: Connection, subscription: Subscription) -> None:
+        if self.profile.names_refused_subscriptions:
+            connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id)]))
+            return
+        # Artemis ends a topic's subscription and then says that it could not [2.57]. Without the name of a receipt that
+        # would look like the refusal of another subscription.
+        receipt = f"unsub-{subscription.id}-{next(self._ids)}"
+        connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id), ("receipt", receipt)]))
+        self._receipts[receipt] = lambda _receipt, _error: None
+
     def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
         subscription.error = error if isinstance(error, ServerError) else None
         if subscription.error is not None:
@@ -398,6 +410,7 @@ class Client:
         if frame.command == "MESSAGE":
             subscription = self._coming.get(frame.get("subscription") or "")
             if subscription is not None:
+                frame.tells_text = self._tells_text
                 subscription.on_message(frame)
         elif frame.command == "RECEIPT":
             receipt = frame.get("receipt-id") or ""

@@ -94,16 +94,18 @@ class Frame:
 
     ``command`` is one of STOMP's; ``body`` its bytes without the closing NUL; ``version`` decides the escapes.
     ``oversize`` is 0, or the size in bytes of a body that was over the limit and thrown away.
-    Of a header that is there twice the first counts (STOMP 1.2, "Repeated Header Entries").
+    ``tells_text``: whether ``content-length`` says that it is bytes, and its absence that it is a text; not every
+    broker does. Of a header that is there twice the first counts (STOMP 1.2, "Repeated Header Entries").
     """
 
-    __slots__ = ("_head", "body", "command", "oversize", "version")
+    __slots__ = ("_head", "body", "command", "oversize", "tells_text", "version")
 
     def __init__(self, command: str, head: str, body: bytes = b"", version: str = "1.2") -> None:
         """``head``: all header lines, each with a line feed before it, escaped as on the wire."""
         self.command = command
         self.body = body
         self.oversize = 0
+        self.tells_text = True
         self.version = version
         self._head = head
 

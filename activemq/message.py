@@ -23,6 +23,7 @@ MAX_PROPERTY: Final = 8 * 1024
 PROBLEMS: Final = frozenset({"worker-failed", "worker-lost", "poisoned", "bad-reply"})
 KINDS: Final = frozenset({"final", "started", "progress", "chunk"})
 
+_TEXT: Final = "text/plain; charset=utf-8"
 _TEXTUAL: Final = re.compile(
     r"(?:text/[^;\s]+|[^;\s]+[/+](?:json|xml)|application/x-www-form-urlencoded)\s*(?:;(?P<parameters>.*))?",
     re.IGNORECASE | re.DOTALL,
@@ -320,7 +321,8 @@ def _encode_copy(
         headers = request.frame.headers
     except ProtocolError as error:
         raise MessageError("headers", str(error)) from None
-    is_text = headers.pop("content-length", None) is None
+    counted = headers.pop("content-length", None) is not None
+    text = not counted if request.frame.tells_text else is_text(headers.get("content_type"), request.body)
     kept = changed | {
         k: v for k, v in headers.items() if k not in _OF_THE_DELIVERY and k not in dropped and k not in changed
     }
@@ -332,7 +334,7 @@ def _encode_copy(
     if unfit:
         kept["left_out"] = ", ".join(name[:80] for name in unfit)[:1_000].replace("\0", "")
     head = f"SEND\ndestination:{escape(destination)}\n" + _lines((escape(k), v) for k, v in kept.items())
-    return _finish(head, request.body, is_text and b"\0" not in request.body)
+    return _finish(head, request.body, text and b"\0" not in request.body)
 
 
 def _unfit(headers: dict[str, str]) -> dict[str, None]:
@@ -391,11 +393,17 @@ class ReplyMessage:
 
     @property
     def content_type(self) -> str:
-        """The property, else STOMP's own header, else by the kind of message (one with a length is bytes)."""
+        """The property, else STOMP's own header, else by the kind of message.
+
+        One with a length is bytes; where every message has one, what can be a text is one.
+        """
         value = self.frame.get("content_type") or self.frame.get("content-type")
         if value is None:
-            is_bytes = self.frame.raw("content-length") is not None
-            return "application/octet-stream" if is_bytes else "text/plain; charset=utf-8"
+            frame = self.frame
+            is_bytes = frame.raw("content-length") is not None
+            if is_bytes and (frame.tells_text or not is_text(_TEXT, frame.body)):
+                return "application/octet-stream"
+            return _TEXT
         return self._legal("content_type", value)
 
     def property(self, name: str) -> str | None:

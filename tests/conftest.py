@@ -1,31 +1,46 @@
 """Real brokers for tests.
 
-``broker`` is one ActiveMQ for the whole session; ``own_broker`` starts others that a test may kill and restart. Tests
-that use either get the marker ``broker``, so ``pytest -m "not broker"`` leaves them out.
+``broker`` is one broker for the whole session; ``own_broker`` starts others that a test may kill and restart. Tests
+that use either get the marker ``broker``, so ``pytest -m "not broker"`` leaves them out. They run on ActiveMQ Classic;
+those marked ``every_broker`` run on each kind that ``--brokers`` names.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from activemq.embedded import EmbeddedBroker
-from activemq.errors import ArtifactError
+from tests.brokers import KINDS, Pool, RealBroker, start_own
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BROKER_FIXTURES = {"broker", "own_broker"}
-OwnBroker = Callable[..., Awaitable[EmbeddedBroker]]
+OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
+    parser.addoption(
+        "--brokers", default=",".join(KINDS), help="the kinds of brokers for tests marked every_broker (default: all)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = set(kinds_of(config)) - set(KINDS)
+    if unknown:
+        raise pytest.UsageError(f"--brokers: {', '.join(sorted(unknown))}: there are {', '.join(KINDS)}")
+
+
+def kinds_of(config: pytest.Config) -> list[str]:
+    return [kind for kind in config.getoption("--brokers").split(",") if kind]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "broker_kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_broker"):
+        metafunc.parametrize("broker_kind", kinds_of(metafunc.config), scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,73 +49,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.broker)
 
 
-def new_broker(**options: Any) -> EmbeddedBroker:
-    """An ``EmbeddedBroker`` that finds Java where the shell that runs the tests would."""
-    places = {"java_home": os.environ.get("JAVA_HOME"), "java_path": os.environ.get("PATH")}
-    return EmbeddedBroker(**{**places, "quick": True, **options})
-
-
-def skip_or_fail(error: ArtifactError) -> None:
-    """No network and no jars: on a laptop that is a skip, in CI an error. All else that is wrong is always an error."""
-    if os.environ.get("CI") or not error.reason.startswith("cannot be fetched"):
-        raise error
-    pytest.skip(
-        f"no broker to test against ({error}). To enable these tests run scripts/test once with "
-        "the network up: the jars are kept after that."
-    )
-
-
-class BackgroundLoop:
-    """An event loop in a thread, which outlives the loops of single tests."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="session broker")
-        self._thread.start()
-
-    def run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        self.run(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+@pytest.fixture(scope="session")
+def broker_kind() -> str:
+    """The kind of ``broker`` and ``own_broker``."""
+    return "classic"
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[EmbeddedBroker]:
-    """The session's broker, started. Use its ``stomp_url``, ``stomp_port``, ``login`` and ``passcode``.
+def brokers() -> Iterator[Pool]:
+    """The session's brokers, by kind."""
+    pool = Pool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def broker(brokers: Pool, broker_kind: str) -> RealBroker:
+    """The session's broker of that kind, started. Use its ``stomp_url``, ``stomp_port``, ``login`` and ``passcode``.
 
     Its methods belong to another loop: a test that wants to stop, kill or restart one takes ``own_broker``. Queues are
     shared by all tests of the session, so give them names of their own.
     """
-    background = BackgroundLoop()
-    running = new_broker()
-    try:
-        try:
-            background.run(running.start())
-        except ArtifactError as error:
-            skip_or_fail(error)
-        yield running
-    finally:
-        background.run(running.close())
-        background.close()
+    return brokers.get(broker_kind)
 
 
 @pytest.fixture
-async def own_broker(tmp_path: Path) -> AsyncIterator[OwnBroker]:
+async def own_broker(tmp_path: Path, broker_kind: str) -> AsyncIterator[OwnBroker]:
     """``await own_broker(**options)`` starts a broker for this test alone; it ends with the test."""
-    started: list[EmbeddedBroker] = []
+    started: list[RealBroker] = []
 
-    async def start(**options: Any) -> EmbeddedBroker:
-        folder = tmp_path / f"broker-{len(started)}"
-        fresh = new_broker(**{"data_dir": folder, **options})
+    async def start(*, kind: str = broker_kind, **options: Any) -> Any:
+        fresh = await start_own(kind, tmp_path / f"broker-{len(started)}", **options)
         started.append(fresh)
-        try:
-            await fresh.start()
-        except ArtifactError as error:
-            skip_or_fail(error)
         return fresh
 
     yield start

@@ -128,6 +128,9 @@ ARTEMIS = Distribution(
     options=(
         "-Djava.security.auth.login.config=etc/login.config",
         "-Dorg.slf4j.simpleLogger.log.org.apache.activemq.audit=off",  # a line for each message otherwise
+        # Or: a warning for each ERROR frame (whoever gets it says so), and a stack trace for each message that comes
+        # while its consumer leaves.
+        "-Dorg.slf4j.simpleLogger.log.org.apache.activemq.artemis.core.protocol.stomp=error",
     ),
     coordinates=(
         *_pinned(

@@ -169,7 +169,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
     def _serve(self, frame: StompFrame, generation: int) -> None:
         if generation != self._link.generation:
             raise ConnectionLostError("its connection is gone")
-        message = _message_of(frame)
+        message = _message_of(frame, tells_text=self._link.profile.tells_text)
         try:
             if message.redelivered and not self._judge(message, frame, generation):
                 return
@@ -300,7 +300,7 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             log.info("call %s: the reply was refused: %s", call_of(message), error.message)
 
 
-def _message_of(frame: StompFrame) -> RequestMessage:
+def _message_of(frame: StompFrame, *, tells_text: bool) -> RequestMessage:
     """Return stomp.py's frame as a request message.
 
     Bytes that are not UTF-8 are lost where the connection decodes. Such a message is refused like one whose body is too
@@ -308,6 +308,7 @@ def _message_of(frame: StompFrame) -> RequestMessage:
     """
     body = frame.body or b""
     message = Frame.of("MESSAGE", frame.headers, body.encode() if isinstance(body, str) else body)
+    message.tells_text = tells_text
     if isinstance(body, str) and _REPLACEMENT in body and "content-length" in frame.headers:
         log.error("a body of octets was lost in decoding: make the connection with auto_decode=False")
         message.oversize = len(message.body)

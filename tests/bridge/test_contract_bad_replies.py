@@ -11,7 +11,7 @@ from bridge.settings import Route
 from tests.bridge.callers import until
 from tests.bridge.harness import ToldWorker, broker_settings, running, settings_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 MAX_REPLY = 50_000
 MAX_FRAME = 200_000

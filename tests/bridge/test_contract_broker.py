@@ -17,6 +17,8 @@ from bridge.settings import Route
 from tests.bridge.callers import until
 from tests.bridge.harness import ToldWorker, running, settings_for
 
+pytestmark = pytest.mark.every_broker
+
 ROUTES = [Route(name="echo", path="/echo", queue="echo", timeout=15.0)]
 
 

@@ -15,6 +15,8 @@ from bridge.settings import Route
 from tests.bridge.callers import PATIENCE, Caller, call, request, until
 from tests.bridge.harness import ToldWorker, running, settings_for
 
+pytestmark = pytest.mark.every_broker
+
 ROUTES = [Route(name="echo", path="/echo", queue="echo", timeout=15.0)]
 
 

@@ -12,7 +12,7 @@ from bridge.settings import Route
 from tests.bridge.callers import Caller, chunked, request, until
 from tests.bridge.harness import ToldWorker, running, settings_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 LEAVE = {"closes": Caller.close, "resets": Caller.reset}
 MIB = 1 << 20

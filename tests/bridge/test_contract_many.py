@@ -113,6 +113,8 @@ import asyncio, os, sys
 from activemq import Client, Credentials, Server
 from consumers import Request, Worker
 
+pytestmark = pytest.mark.every_broker
+
 worker = Worker("the one that dies")
 
 async def hang(request: Request) -> str:

@@ -13,7 +13,7 @@ from bridge.settings import Route
 from tests.bridge.callers import Caller, until
 from tests.bridge.harness import NO_STORE, running, settings_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 # The order of docs/http.md. Each breaks one rule, in the request or in the bridge.
 ORDER = {

@@ -216,6 +216,8 @@ async def test_of_a_worker_that_comes_as_another_leaves_the_zero_may_come_last(b
 WORKER = """
 import asyncio, sys
 from tests.bridge.test_contract_presence import Listener
+
+pytestmark = pytest.mark.every_broker
 class Broker:
     stomp_port, login, passcode = int(sys.argv[1]), sys.argv[2], sys.stdin.readline().strip()
 async def main():

@@ -12,7 +12,7 @@ import pytest_asyncio
 from bridge.settings import Route
 from tests.bridge.harness import ToldWorker, running, settings_for
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 MIB = 1 << 20
 

@@ -23,6 +23,8 @@ import asyncio, json, sys
 from activemq import Client, Credentials, Server
 from consumers import Worker
 
+pytestmark = pytest.mark.every_broker
+
 told = json.loads(sys.stdin.readline())
 worker = Worker()
 

@@ -9,6 +9,8 @@ import pytest
 from activemq import Client, Server
 from tests.consumers.harness import PATIENCE, Gate, left_in, running, until, worker_of
 
+pytestmark = pytest.mark.every_broker
+
 
 async def echo(body: bytes) -> bytes:
     return body

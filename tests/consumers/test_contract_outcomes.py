@@ -12,6 +12,8 @@ from activemq.frames import Limits
 from consumers import Reply, Request, Worker
 from tests.consumers.harness import Gate, Requester, left_in, new_client, running, until, worker_of
 
+pytestmark = pytest.mark.every_broker
+
 MAX_REPLY = 1_000
 HOUR_MS = 3_600_000
 

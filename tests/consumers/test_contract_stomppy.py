@@ -11,6 +11,8 @@ import stomp
 from consumers import Reply
 from tests.consumers.harness import PATIENCE, running, worker_of
 
+pytestmark = pytest.mark.every_broker
+
 CONNECTIONS = {"1.1": stomp.StompConnection11, "1.2": stomp.StompConnection12}
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from activemq.embedded import EmbeddedBroker
-from activemq.errors import ArtifactError
 from tests.bridge.conftest import queue
-from tests.conftest import BackgroundLoop, new_broker, skip_or_fail
 from tests.java.programs import Java, Program, environment_of
 
 __all__ = ["queue"]
@@ -63,28 +60,6 @@ def _skip_or_fail(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def artemis() -> Iterator[EmbeddedBroker]:
-    """An ActiveMQ Artemis for the session; Java programs reach it by CORE."""
-    background = BackgroundLoop()
-    running = new_broker(kind="artemis")
-    try:
-        try:
-            background.run(running.start())
-        except ArtifactError as error:
-            skip_or_fail(error)
-        yield running
-    finally:
-        background.run(running.close())
-        background.close()
-
-
-@pytest.fixture(scope="module", params=["classic", "artemis"])
-def broker(request: pytest.FixtureRequest, broker: EmbeddedBroker) -> EmbeddedBroker:
-    """Each kind that JMS programs are tested with."""
-    return broker if request.param == "classic" else cast("EmbeddedBroker", request.getfixturevalue("artemis"))
 
 
 @asynccontextmanager

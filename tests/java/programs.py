@@ -8,11 +8,15 @@ from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import pytest
+
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping
     from pathlib import Path
 
+# Java programs speak OpenWire or CORE, so these tests are of the two ActiveMQs.
+on_both = pytest.mark.parametrize("broker_kind", ["classic", "artemis"], scope="session")
 READY_WITHIN = 60.0  # seconds, on a saturated machine
 
 
@@ -44,7 +48,7 @@ class Java:
 def environment_of(broker: Any) -> dict[str, str]:
     """What tells a Java program where a broker is."""
     return {
-        "BROKER_KIND": getattr(broker, "kind", "classic"),
+        "BROKER_KIND": broker.kind,
         "BROKER_URL": broker.openwire_url,
         "BROKER_LOGIN": broker.login,
         "BROKER_PASSCODE": broker.passcode,

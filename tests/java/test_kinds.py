@@ -12,8 +12,9 @@ from bridge.settings import Route
 from consumers import Request, Worker
 from tests.bridge.harness import running, settings_for
 from tests.consumers.harness import running as working
+from tests.java.programs import on_both
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), on_both]
 
 TEXT = "zwölf Boxkämpfer € 😀"
 BYTES = b"\x00\x01\xff\n\x00"

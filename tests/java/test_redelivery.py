@@ -12,8 +12,9 @@ from consumers import Request
 from tests.bridge.harness import running, settings_for
 from tests.consumers.harness import running as working
 from tests.consumers.harness import worker_of
+from tests.java.programs import on_both
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), on_both]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

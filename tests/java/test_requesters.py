@@ -10,8 +10,9 @@ import pytest_asyncio
 from consumers import Request
 from tests.consumers.harness import running as working
 from tests.consumers.harness import worker_of
+from tests.java.programs import on_both
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), on_both]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bridge.settings import Route
 from consumers import Request, Worker
 from tests.bridge.callers import until
 from tests.bridge.harness import running, settings_for
+
+pytestmark = pytest.mark.every_broker
 
 
 async def test_short_jobs_are_answered_while_a_hundred_long_ones_are_queued(

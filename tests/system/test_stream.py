@@ -15,6 +15,8 @@ from consumers import Reply, Request, Worker
 from tests.bridge.callers import Caller, request, until
 from tests.bridge.harness import ToldWorker, running, settings_for
 
+pytestmark = pytest.mark.every_broker
+
 LEAVING = (("Accept", "text/event-stream"), ("Connection", "close"))
 EVENTS = {"accept": "text/event-stream", "content-type": "text/plain"}
 

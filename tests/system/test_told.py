@@ -6,11 +6,15 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
+
 from activemq.errors import ConnectionLostError
 from bridge.settings import Route
 from consumers import Request, Worker
 from tests.bridge.callers import Caller, request, until
 from tests.bridge.harness import ToldWorker, running, settings_for
+
+pytestmark = pytest.mark.every_broker
 
 
 class Recorder:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from activemq import Client, Credentials, Server
-from activemq.embedded import EmbeddedBroker
 from activemq.frames import Frame, encode
 from activemq.testing import FakeBroker
+from tests.brokers import RealBroker
+from tests.conftest import kinds_of
 
 PATIENCE = 20.0  # seconds
 
@@ -24,6 +25,7 @@ class Target:
     url: str
     login: str
     passcode: str
+    kind: str = "classic"
     forbidden: str = "/topic/elsewhere"
 
     @property
@@ -38,29 +40,42 @@ class Target:
         return Client([Server.parse(self.url)], Credentials(self.login, self.passcode), **options)
 
 
-@pytest.fixture(params=["FakeBroker", pytest.param("ActiveMQ", marks=pytest.mark.broker)])
-async def target(request: pytest.FixtureRequest) -> AsyncIterator[Target]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """FakeBroker does what Classic does, so the others are for tests marked every_broker."""
+    if "target_kind" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_broker")
+        real = kinds_of(metafunc.config) if every else ["classic"]
+        kinds = ["FakeBroker", *(pytest.param(kind, marks=pytest.mark.broker) for kind in real)]
+        metafunc.parametrize("target_kind", kinds)
+
+
+@pytest.fixture
+async def target(target_kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Target]:
     """Each broker in turn."""
-    if request.param == "ActiveMQ":
-        yield _target_of(request.getfixturevalue("broker"))
+    if target_kind != "FakeBroker":
+        yield _target_of(request.getfixturevalue("brokers").get(target_kind))
         return
     async with FakeBroker("us", "pass") as fake:
         fake.refuse("/topic/elsewhere", "User us is not authorized to write to: topic://elsewhere")
         yield Target(fake.url, "us", "pass")
 
 
-def _target_of(broker: EmbeddedBroker) -> Target:
-    return Target(broker.stomp_url, broker.login, broker.passcode)
+# A destination that a broker's main login may not use, in the configuration that we test with.
+FORBIDDEN = {"classic": "/topic/elsewhere", "artemis": "/queue/activemq.elsewhere"}
+
+
+def _target_of(broker: RealBroker) -> Target:
+    return Target(broker.stomp_url, broker.login, broker.passcode, broker.kind, FORBIDDEN[broker.kind])
 
 
 @pytest.fixture
-def target_of() -> Callable[[EmbeddedBroker], Target]:
+def target_of() -> Callable[[RealBroker], Target]:
     """A broker of the test's own as a target."""
     return _target_of
 
 
 @pytest.fixture
-def real(broker: EmbeddedBroker) -> Target:
+def real(broker: RealBroker) -> Target:
     """The real one, for what the fake one does not claim to do."""
     return _target_of(broker)
 

@@ -8,6 +8,8 @@ import pytest
 from activemq.errors import ConnectFailedError, ConnectionLostError, ServerError
 from activemq.frames import Limits, encode
 
+pytestmark = pytest.mark.every_broker
+
 TEXTS = {
     "empty": b"",
     "ASCII": b"hello",

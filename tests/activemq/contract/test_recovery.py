@@ -10,6 +10,8 @@ import pytest
 from activemq.errors import ConnectionLostError
 from activemq.frames import encode
 
+pytestmark = pytest.mark.every_broker
+
 
 @pytest.mark.slow
 async def test_after_a_kill_the_client_is_well_again_by_itself(

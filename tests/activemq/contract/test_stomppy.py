@@ -9,6 +9,8 @@ from stomp.utils import Frame as StompFrame
 
 from activemq.frames import encode
 
+pytestmark = pytest.mark.every_broker
+
 PATIENCE = 20.0  # seconds
 BODIES = {
     "text": ("héllo 你好 \U0001f600\n\n".encode(), False),

@@ -12,7 +12,7 @@ from tests.bridge.callers import Caller, until
 from tests.bridge.callers import request as encoded
 from tests.bridge.jobs.world import ASYNC, TIME, a_world, key
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.bridge.callers import until
 from tests.bridge.jobs.world import DAY_MS, a_world
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -21,7 +21,7 @@ from tests.bridge.harness import ToldWorker, client_for
 from tests.bridge.jobs.world import ASYNC, key
 from tests.databases import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_broker]
 
 AT_ONCE = 16
 MAKING_FOR = 10.0  # seconds, so that several kills fall among them

@@ -24,6 +24,8 @@ from tests.bridge.jobs.make import NOW, new_job
 from tests.bridge.jobs.world import ASYNC, a_world, key, routes_for
 from tests.databases import MariaDb, PostgreSql
 
+pytestmark = pytest.mark.every_broker
+
 
 @pytest.fixture
 def queue():

@@ -15,6 +15,8 @@ from tests.bridge.harness import running, settings_for, sqlite
 from tests.bridge.jobs.make import new_job
 from tests.bridge.jobs.world import ASYNC, a_world, key, routes_for
 
+pytestmark = pytest.mark.every_broker
+
 
 @pytest.fixture
 def queue():
