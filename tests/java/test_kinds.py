@@ -146,7 +146,9 @@ async def test_what_a_worker_of_ours_sees_of_each_kind(broker, start, queue):
     replies = {kind: json.loads(seen) for kind, seen in lines if kind in kinds}
     assert list(replies) == kinds, asking.output
     assert [request.body for request in requests] == [TEXT.encode(), BYTES, *[b""] * 5, EMPTY_BYTES[broker.kind]]
-    for request in requests:
+    for kind, request in zip(kinds, requests, strict=True):
+        properties = [request.message.text(name) for name in ("kind", "of_boolean", "of_int", "of_double", "priority")]
+        assert (request.correlation_id, properties) == (f"call of {kind}", [kind, "true", "7", "1.5", "7"])
         assert 0 < request.remaining() < 20
     for seen in replies.values():
         assert (seen["kind"], seen["body"], seen["property http_status"]) == ("text", TEXT, "200")

@@ -90,13 +90,13 @@ public final class Probe {
         for (String kind : kinds) {
             Message request = make(session, kind, null);
             request.setJMSReplyTo(replies);
+            request.setJMSCorrelationID("call of " + kind);
             request.setStringProperty("kind", kind);
             request.setBooleanProperty("of_boolean", true);
             request.setIntProperty("of_int", 7);
             request.setDoubleProperty("of_double", 1.5);
             producer.send(request, DeliveryMode.PERSISTENT, 7, 20_000);
-            // Whose answer is for the message's id, as nothing else was said.
-            MessageConsumer consumer = session.createConsumer(replies, "JMSCorrelationID = '" + request.getJMSMessageID() + "'");
+            MessageConsumer consumer = session.createConsumer(replies, "JMSCorrelationID = 'call of " + kind + "'");
             Message reply = consumer.receive(3_000);
             System.out.println(kind + ": " + (reply == null ? "nothing" : seen(reply)));
             consumer.close();

@@ -1,11 +1,11 @@
 package example;
 
+import jakarta.jms.ConnectionFactory;
 import jakarta.jms.JMSContext;
 import jakarta.jms.JMSException;
 import jakarta.jms.Message;
 import jakarta.jms.Queue;
 import jakarta.jms.QueueConnection;
-import jakarta.jms.QueueConnectionFactory;
 import jakarta.jms.QueueRequestor;
 import jakarta.jms.QueueSession;
 import jakarta.jms.Session;
@@ -68,8 +68,8 @@ public final class Requester {
     // begin requestor
     /** The shortest way: no correlation id, so the worker sends back the message's id. It waits without end. */
     static Message withRequestor(String queue, String text) throws JMSException {
-        QueueConnectionFactory factory = (QueueConnectionFactory) Broker.factory();
-        try (QueueConnection connection = factory.createQueueConnection(Broker.LOGIN, Broker.PASSCODE)) {
+        ConnectionFactory factory = Broker.factory();
+        try (var connection = (QueueConnection) factory.createConnection(Broker.LOGIN, Broker.PASSCODE)) {
             connection.start();
             QueueSession session = connection.createQueueSession(false, Session.AUTO_ACKNOWLEDGE);
             Queue target = session.createQueue(queue);
