@@ -12,6 +12,7 @@ from bridge.problems import Problem, retry_later
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.access import Principal
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
 
@@ -35,10 +36,12 @@ class Admission:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def enter(self, route: ServedRoute) -> None:
-        """Take a call in, or raise :class:`Problem`; every enter needs its leave."""
+    def enter(self, route: ServedRoute, principal: Principal, now: float) -> None:
+        """Take a call in, or raise :class:`Problem`; every enter needs its leave. ``now``: the loop's time, seconds."""
         if self.draining:
             raise retry_later("draining", "this bridge takes no new calls")
+        principal.check_held()
+        principal.check_rate(now)
         if self.held >= self._max_held:
             raise self._full(f"this bridge holds {self.held} calls, its limit")
         counts = route.counts
@@ -47,30 +50,35 @@ class Admission:
             raise retry_later("route-full", f"this route holds {counts.held} calls, its limit", after=after)
         self.held += 1
         counts.held += 1
+        principal.held += 1
 
-    def leave(self, route: ServedRoute) -> None:
+    def leave(self, route: ServedRoute, principal: Principal) -> None:
         """Let a call go."""
         self.held -= 1
         route.counts.held -= 1
+        principal.held -= 1
         if self.draining and not self.held:
             self._empty.set()
 
-    def check_page(self) -> None:
+    def check_page(self, principal: Principal) -> None:
         """Raise :class:`Problem` if no page more can be held."""
+        principal.check_held()
         if self.held >= self._max_held:
             raise self._full(f"this bridge holds {self.held} calls, its limit")
 
-    def enter_page(self, held: Held[Any]) -> None:
+    def enter_page(self, held: Held[Any], principal: Principal) -> None:
         """Count one of our own pages that is held; draining ends the wait, since it can be asked for again."""
         self.held += 1
+        principal.held += 1
         self._pages.add(held)
         if self.draining:
             held.end(End.DEADLINE)
 
-    def leave_page(self, held: Held[Any]) -> None:
+    def leave_page(self, held: Held[Any], principal: Principal) -> None:
         """Let a page go."""
         self._pages.discard(held)
         self.held -= 1
+        principal.held -= 1
         if self.draining and not self.held:
             self._empty.set()
 

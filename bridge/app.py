@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
+from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
+from bridge.cors import with_cors
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.endpoints.gate import Gate
+from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
 from bridge.endpoints.jobs import JobsEndpoint
+from bridge.endpoints.metrics import metrics_route, route_now
 from bridge.endpoints.operations import operation_routes
 from bridge.endpoints.pages import PREFIXES as PAGES
 from bridge.endpoints.pages import make_pages
 from bridge.endpoints.published import PATHS, Published, published_routes
 from bridge.endpoints.status import status_of
 from bridge.exchange import Exchange
+from bridge.figures.book import Book
+from bridge.figures.exposition import Exposition
+from bridge.figures.history import History
+from bridge.figures.snapshot import Snapshot
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
 from bridge.link import Link
@@ -57,14 +66,21 @@ class Bridge:
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
-        gate = Gate(AdminKey(settings.admin.key_sha256), guarded=not settings.server.allow_anonymous)
+        self.access = Access(settings)
+        self.book = Book()
+        self.history = History(lambda: self.router.routes)
+        gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
+            metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
         self._pages = make_pages(
             self.exchange.new_id, lambda: self.ready, self._status, gate, settings.server.public_url, others
         )
+
+        self._http = with_cors(self._serve, settings)
 
     @property
     def ready(self) -> bool:
@@ -105,22 +121,24 @@ class Bridge:
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
-            guarded=not settings.server.allow_anonymous,
             retention_ms=round(settings.store.retention * 1_000),
         )
         self._jobs = jobs = JobService(
             store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
         )
-        self._call = CallEndpoint(rules, self.router, self.exchange, self.admission, link, lookout, jobs)
-        self._job_pages = JobsEndpoint(rules, jobs, self.admission)
+        self._call = CallEndpoint(
+            rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
+        )
+        self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
         self.wheel.start()
+        self.history.start()
         lookout.start()
         await client.start()
         await self._side.start()
         jobs.start()
 
     def renew(self, settings: Settings) -> None:
-        """Serve other routes from now on; a held call goes on under the rules that it began with.
+        """Serve other routes and callers from now on; a held call goes on under the rules that it began with.
 
         All else in ``settings`` must be as it was. See :func:`bridge.reload.merge`.
         """
@@ -130,6 +148,7 @@ class Bridge:
         else:
             self._lookout.renew(queues)
         self.settings = settings
+        self.access.renew(settings)
         self.router = self.router.renewed(settings.routes, self.presence.queues)
         self.published = Published(settings)
         if self._call is not None:
@@ -141,6 +160,7 @@ class Bridge:
         if client is not None and self._side is not None and self._lookout is not None:
             await self.jobs.stop()
             self._lookout.stop()
+            self.history.stop()
             await client.stop()
             await self._side.stop()
             if self._call is not None:
@@ -156,19 +176,40 @@ class Bridge:
             router=self.router,
         )
 
+    def _look(self) -> Snapshot:
+        client, jobs = self._client, self._jobs
+        now = 0.0 if client is None else asyncio.get_running_loop().time()
+        return Snapshot(
+            ready=self.ready,
+            draining=self.admission.draining,
+            connected=client is not None and client.connected,
+            connections=0 if client is None else client.generation,
+            store_up=jobs is not None and jobs.ready,
+            held=self.admission.held,
+            body_memory=self.admission.memory,
+            stray_replies=self.exchange.counts.stray_replies,
+            routes=[route_now(route, now) for route in self.router.routes],
+            unrouted=self.book.unrouted,
+            queues=list(self.presence.queues.values()),
+            callers=self.access.held(),
+        )
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            path = scope["path"]
-            if self._call is None or path.startswith(PREFIXES) or path in PATHS:
-                pages = self._job_pages if path.startswith(JOBS) else None
-                await (pages or self._pages)(scope, receive, send)
-            else:
-                await self._call(scope, receive, send)
+            await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
             await send({"type": "websocket.close"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._call is None or path.startswith(PREFIXES) or path in PATHS:
+            pages = self._job_pages if path.startswith(JOBS) else None
+            await (pages or self._pages)(scope, receive, send)
+        else:
+            await self._call(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -19,9 +19,3 @@ async def respond(send: Send, status: int, headers: Headers, body: bytes) -> Non
     """Send a response in two messages."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def caller_of(scope: Scope) -> str:
-    """Return the authenticated caller's name: whose jobs and keys these are. Empty while nobody is asked who he is."""
-    name: str = scope.get("state", {}).get("caller", "")
-    return name

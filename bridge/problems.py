@@ -34,8 +34,10 @@ TABLE: Final[Mapping[str, Row]] = {
     "invalid-request": Row(
         400, "The request is malformed", "no", "Correct the field that `field` names.", extra=("field",)
     ),
-    "unauthenticated": Row(401, "Who are you?", "no", "Send `Authorization: Bearer KEY`."),
-    "forbidden": Row(403, "Not allowed", "no", "This bridge is open to programs on its own machine only."),
+    "unauthenticated": Row(401, "Who are you?", "no", "Send `Authorization: Bearer KEY`, or a client certificate."),
+    "forbidden": Row(
+        403, "Not allowed", "no", "Ask for the right to call this route; an open bridge serves its own machine only."
+    ),
     "no-route": Row(404, "No such route", "no", "Check the path; /docs lists what there is."),
     "method-not-allowed": Row(405, "Method not allowed", "no", "Use one of the methods in `Allow`."),
     "no-job": Row(404, "No such job", None, "Check the id; a job can be seen only by the caller who made it."),
@@ -61,6 +63,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "headers-too-large": Row(
         431, "A header is too large", "no", "Keep each header within `limit_bytes` bytes.", extra=("limit_bytes",)
     ),
+    "caller-limit": Row(429, "The caller is at its limit", "no", "Try again after `Retry-After` seconds."),
     "internal": Row(500, "The bridge has a defect", "maybe", "Report it with the correlation id."),
     "worker-failed": Row(502, "The worker failed", "yes", "The handler raised an error; its log has the trace."),
     "worker-lost": Row(502, "The worker was lost", "maybe", "Its worker died; the route does not hand jobs on."),
@@ -69,6 +72,9 @@ TABLE: Final[Mapping[str, Row]] = {
     ),
     "bad-reply": Row(502, "The reply cannot be an answer", "yes", "The worker ran, and answered what HTTP cannot say."),
     "broker-lost": Row(502, "The broker was lost", "maybe", "The connection died while the call waited."),
+    "keys-unavailable": Row(
+        503, "No keys to judge a token by", "no", "Try again after `Retry-After` seconds, or send a key."
+    ),
     "no-worker": Row(
         503, "No worker is there", "no", "Try again after `Retry-After` seconds, or start a worker.", ("maybe",)
     ),
@@ -132,5 +138,5 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it that
 
 
 def retry_later(name: str, detail: str, ran: Ran | None = None, *, after: int = RETRY_SOON) -> Problem:
-    """Make one of the 503s, which all say when to come back: after so many seconds."""
+    """Make a 429 or one of the 503s, which all say when to come back: after so many seconds."""
     return Problem(name, detail, ran, headers=((b"retry-after", b"%d" % after),))

@@ -44,11 +44,11 @@ class Reloaded:
 
 
 def merge(running: Settings, read: Settings) -> Settings:
-    """Return the running settings with what can change in them: the routes.
+    """Return the running settings with what can change in them: the routes and the callers.
 
     Raises :class:`SettingsError` if the new routes and the values that stay do not agree.
     """
-    merged = running.model_copy(update={"routes": read.routes, "notes": read.notes})
+    merged = running.model_copy(update={"routes": read.routes, "callers": read.callers, "notes": read.notes})
     faults = faults_together(merged, _SOURCE)
     if faults:
         raise SettingsError(faults, _SOURCE)

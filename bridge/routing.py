@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from activemq.message import PATH_PREFIX, property_of
+from bridge.figures import RouteFigures
 from bridge.presence import Queue
 from bridge.problems import Problem
 
@@ -23,12 +24,13 @@ Parameters = tuple[tuple[str, str], ...]
 class RouteCounts:
     """What is counted of a route, for as long as there is one of its name."""
 
-    __slots__ = ("answered", "held", "since")
+    __slots__ = ("answered", "figures", "held", "since")
 
     def __init__(self) -> None:
         self.held = 0  # calls at this moment
         self.since: dict[str, float] = {}  # of those at the broker: id → the loop's time when they came, oldest first
         self.answered = 0
+        self.figures = RouteFigures()
 
 
 class ServedRoute:

@@ -9,10 +9,12 @@ import os
 import resource
 import signal
 import socket
+import ssl
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
+from bridge.access.access import CERTIFICATE
 from bridge.app import Bridge
 from bridge.jobs.store import StoreRefusedError
 from bridge.memory import tidy_after_crowds
@@ -20,6 +22,7 @@ from bridge.memory import tidy_after_crowds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from hypercorn.asyncio.tcp_server import TCPServer
     from hypercorn.config import Config as HypercornConfig
     from hypercorn.protocol.events import Event
     from hypercorn.protocol.h2 import H2Protocol
@@ -272,11 +275,13 @@ def _head_bounded() -> type[asyncio.Protocol]:
 
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
-    import hypercorn.protocol  # noqa: PLC0415 - only one of the two servers is loaded
+    import hypercorn.asyncio.run  # noqa: PLC0415 - only one of the two servers is loaded
+    import hypercorn.protocol  # noqa: PLC0415 - as above
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - as above
 
     # It has no setting for this; what makes the connections takes the class from there, at each connection.
     hypercorn.protocol.H2Protocol = _resetting()  # type: ignore[attr-defined]  # not in its __all__
+    hypercorn.asyncio.run.TCPServer = _showing_certificates()  # type: ignore[attr-defined]  # as above
     await hypercorn_serve(
         _as_framework(bridge), _hypercorn_config(server, sockets), shutdown_trigger=closing.wait, mode="asgi"
     )
@@ -308,6 +313,21 @@ def _resetting() -> type[H2Protocol]:
     return Resetting
 
 
+def _showing_certificates() -> type[TCPServer]:
+    """Return Hypercorn's connection with the caller's certificate in ASGI's state; it has no TLS extension [0.18]."""
+    from hypercorn.asyncio.tcp_server import TCPServer  # noqa: PLC0415 - see _hypercorn
+
+    class ShowingCertificates(TCPServer):
+        async def run(self) -> None:
+            tls = self.writer.get_extra_info("ssl_object")
+            certificate = None if tls is None else tls.getpeercert(binary_form=True)
+            if certificate is not None:  # verified: the context asks for that
+                self.state[CERTIFICATE] = certificate
+            await super().run()
+
+    return ShowingCertificates
+
+
 def _as_framework(bridge: Bridge) -> Framework:
     return bridge  # type: ignore[return-value]  # ASGI's messages are dicts to us, TypedDicts to Hypercorn
 
@@ -329,6 +349,8 @@ def _hypercorn_config(server: Server, sockets: list[socket.socket]) -> Hypercorn
     config.alpn_protocols = ["h2", "http/1.1"] if server.http2 else ["http/1.1"]
     if server.tls_certificate is not None:
         config.certfile, config.keyfile = str(server.tls_certificate), str(server.tls_key)
+    if server.client_ca is not None:
+        config.ca_certs, config.verify_mode = str(server.client_ca), ssl.CERT_OPTIONAL  # others have keys or tokens
     logging.getLogger("hypercorn").setLevel(logging.WARNING)
     return config
 

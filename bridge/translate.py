@@ -18,7 +18,7 @@ from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text,
 from bridge.problems import Problem, Ran
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from activemq.frames import Frame
     from bridge.routing import ServedRoute
@@ -52,6 +52,7 @@ class Head:
 
     __slots__ = (
         "accept",
+        "authorization",
         "behind_proxy",
         "chunked",
         "content_encoding",
@@ -71,6 +72,7 @@ class Head:
 
     def __init__(self) -> None:
         self.accept: bytes | None = None
+        self.authorization: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
         self.content_type: bytes | None = None
@@ -91,6 +93,7 @@ class Head:
 # What stands in a request once, or is joined with a comma if it does not (RFC 9110, 5.3).
 _SIMPLE: Final[Mapping[bytes, str]] = {
     b"accept": "accept",
+    b"authorization": "authorization",
     b"content-type": "content_type",
     b"content-encoding": "content_encoding",
     b"host": "host",
@@ -102,7 +105,7 @@ _SIMPLE: Final[Mapping[bytes, str]] = {
     b"tracestate": "tracestate",
     b"upgrade": "upgrade",
 }
-_SINGLE: Final = frozenset({b"host", b"content-type", b"idempotency-key"})
+_SINGLE: Final = frozenset({b"authorization", b"host", b"content-type", b"idempotency-key"})
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]], passes: Mapping[bytes, str]) -> Head:
@@ -161,18 +164,26 @@ def invalid(field: str, reason: str) -> Problem:
     return Problem("invalid-request", f"{field}: {reason}", extra={"field": field})
 
 
-def check_open_bridge(head: Head) -> None:
+def check_open_bridge(head: Head, origins: Container[bytes] = ()) -> None:
     """Refuse what a proxy or somebody's web page sends to a bridge without authentication.
 
     Raises :class:`Problem` ``forbidden`` unless ``Host`` is this machine, no proxy has added a header, and no browser
-    says that a page from elsewhere sent it (Fetch, 3.1 and Fetch Metadata): a page needs no permission to send a form.
+    says that a page from elsewhere sent it, unless that is of ``origins``.
     """
     if head.behind_proxy:
         raise Problem("forbidden", "this bridge has no authentication and may not stand behind a proxy")
     if not _is_loopback(head.host):
         raise Problem("forbidden", "this bridge has no authentication and answers only to a loopback Host")
-    if head.fetched_from == b"cross-site" or not _is_loopback(_host_of(head.origin)):
+    if comes_from_elsewhere(head) and head.origin not in origins:
         raise Problem("forbidden", "this bridge has no authentication and takes nothing from other sites' pages")
+
+
+def comes_from_elsewhere(head: Head) -> bool:
+    """Say whether a browser sent it for a page that is not of this machine (Fetch, 3.1 and Fetch Metadata).
+
+    A page needs no permission to send a form.
+    """
+    return head.fetched_from == b"cross-site" or not _is_loopback(_host_of(head.origin))
 
 
 def _host_of(origin: bytes | None) -> bytes | None:
@@ -333,6 +344,14 @@ def trace_of(head: Head, new_id: str) -> list[tuple[str, str]]:
     if head.tracestate is not None:
         properties.append(("tracestate", _text("tracestate", head.tracestate)))
     return properties
+
+
+def sampled_trace(head: Head) -> str | None:
+    """Return the id of the trace that the caller samples (W3C Trace Context, 3.2.2.5); None if it does not."""
+    came = head.traceparent
+    if came is None or not _TRACEPARENT.fullmatch(came) or not int(came[53:55], 16) & 1:
+        return None
+    return came[3:35].decode("ascii")
 
 
 def as_text(message: str, head: Head, body: bytes) -> bool:

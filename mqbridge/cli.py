@@ -179,6 +179,29 @@ def top(
     sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
 
 
+keys = typer.Typer(no_args_is_help=True)
+app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog="Example: mqbridge key new shop")
+
+
+@keys.command("new", epilog="Example: mqbridge key new shop --route words >> bridge.toml")
+def new_key(
+    name: Annotated[str | None, typer.Argument(help="The caller's name.", show_default=False)] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="A key for the operator instead.")] = False,
+    route: Annotated[
+        list[str] | None, typer.Option(help="A route that the caller may call; may be given often.", show_default=False)
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Write the key to this new file (mode 0600), and do not show it.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a key, and the table for the settings with its hash."""
+    from mqbridge.commands.key import new_key as make
+
+    make(name, admin=admin, routes=route or (), key_file=key_file, as_json=as_json)
+
+
 @app.command(epilog="Example: mqbridge demo --once")
 def demo(
     once: Annotated[

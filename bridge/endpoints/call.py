@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
+from bridge.access import ANYBODY
 from bridge.asgi import respond
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
+from bridge.figures import CALLER_GONE
+from bridge.figures.ledger import Ended
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 from bridge.schema import BodyChecks
 
 if TYPE_CHECKING:
+    from bridge.access import Access, Principal
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
     from bridge.exchange import Exchange, Held, Refused
+    from bridge.figures.book import Book
     from bridge.jobs.service import JobService
     from bridge.link import Link
     from bridge.lookout import Lookout
@@ -44,12 +49,11 @@ DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for all calls; times in seconds. ``guarded``: only this machine may call (docs/http.md)."""
+    """What holds for all calls; times in seconds."""
 
     body_timeout: float
     publish_timeout: float
     public_url: str
-    guarded: bool
     retention_ms: int = 24 * 3_600 * 1_000
 
 
@@ -59,6 +63,8 @@ class CallEndpoint:
     def __init__(
         self,
         rules: Rules,
+        access: Access,
+        book: Book,
         router: Router,
         exchange: Exchange[Frame],
         admission: Admission,
@@ -67,6 +73,7 @@ class CallEndpoint:
         jobs: JobService,
     ) -> None:
         self.rules = rules
+        self.access = access
         self.router = router
         self.exchange = exchange
         self.admission = admission
@@ -74,6 +81,7 @@ class CallEndpoint:
         self.bodies = BodyChecks(exchange.wheel)
         self.lookout = lookout
         self.jobs = jobs
+        self.book = book
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,12 +92,33 @@ class CallEndpoint:
         except Problem as problem:
             await call.refuse(problem)
         except CallerGoneError:
-            return
+            pass  # its outcome until it has another
         except Exception:
             log.exception("call %s: a defect of the bridge", call.correlation_id)
+            call.outcome = "internal"
             if call.answering:
                 raise  # half an answer cannot be taken back: the server closes the connection
             await call.refuse(Problem("internal", "the bridge has a defect; its log has the trace"))
+        finally:
+            self._note(call)
+
+    def _note(self, call: Call) -> None:
+        route, told = call.route, call.told
+        ended = Ended(
+            call.correlation_id,
+            "" if route is None else route.settings.name,
+            call.principal.name,
+            call.started,
+            None if call.sent is None else call.sent - call.started,
+            self.loop.time() - call.started,
+            call.outcome,
+            call.detail,
+            None if told is None else told.queue_ms,
+            None if told is None else told.work_ms,
+            call.attempt,
+        )
+        trace_id = None if call.head is None else translate.sampled_trace(call.head)
+        self.book.note(None if route is None else route.counts.figures, ended, trace_id)
 
 
 class Call:
@@ -97,15 +126,22 @@ class Call:
 
     __slots__ = (
         "answering",
+        "attempt",
         "correlation_id",
+        "detail",
         "endpoint",
         "first_worker",
         "head",
+        "outcome",
+        "principal",
         "receive",
+        "route",
         "scope",
         "send",
+        "sent",
         "started",
         "stream",
+        "told",
         "unread",
         "wait",
         "watcher",
@@ -119,6 +155,13 @@ class Call:
         self.started = endpoint.loop.time()
         self.correlation_id = endpoint.exchange.new_id()
         self.head: Head | None = None
+        self.principal: Principal = ANYBODY
+        self.route: ServedRoute | None = None
+        self.outcome = CALLER_GONE  # as it is counted: see RouteFigures
+        self.detail = ""
+        self.sent: float | None = None  # when its message was, by the loop's clock
+        self.told: Answer | None = None  # what the worker told of its answer
+        self.attempt = 0
         self.wait: int | None = None  # seconds, as preferred by the caller
         self.unread = False  # part of the body may still be on its way
         self.answering = False
@@ -128,9 +171,9 @@ class Call:
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
-        route, properties = self._examine()
+        route, properties = await self._examine()
         admission = self.endpoint.admission
-        admission.enter(route)
+        admission.enter(route, self.principal, self.started)
         try:
             held = await self._publish(route, properties)
             if isinstance(held, JobCall):
@@ -156,11 +199,11 @@ class Call:
             else:
                 await self.stream.finish(self, outcome)
         finally:
-            admission.leave(route)
+            admission.leave(route, self.principal)
 
     # -- before the message
 
-    def _examine(self) -> tuple[ServedRoute, list[tuple[str, str]]]:
+    async def _examine(self) -> tuple[ServedRoute, list[tuple[str, str]]]:
         """Make all the checks that need no body, in the order of the contract; return route and properties."""
         scope, endpoint = self.scope, self.endpoint
         method, raw_path = scope["method"], scope["raw_path"]
@@ -168,6 +211,7 @@ class Call:
         route: ServedRoute | None = None
         try:
             route, parameters = endpoint.router.match(method, raw_path)
+            self.route = route
         except Problem as no_route:
             problem = no_route  # but framing comes first
         head = translate.read_head(scope["headers"], route.passes if route else {})
@@ -175,13 +219,15 @@ class Call:
             raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
         self.head = head
         self.unread = _has_body(head, scope)
+        self.principal = principal = await endpoint.access.identify(head, scope)
         if route is None or problem is not None:
             raise problem or Problem("no-route", "no route has this path")
-        if endpoint.rules.guarded:
-            translate.check_open_bridge(head)
+        endpoint.access.permit(principal, head, route.settings.name)
         target = translate.target_of(raw_path, scope["query_string"])
         properties = translate.properties_of(head, target, method, parameters)
         properties += translate.trace_of(head, endpoint.exchange.new_id())
+        if principal.name:
+            properties.append(("caller", principal.name))
         if head.content_length is not None and head.content_length > route.settings.max_body:
             raise too_large(route.settings.max_body)
         translate.check_media_type(head, route)
@@ -222,6 +268,7 @@ class Call:
                 held.on_notice = self.stream.on_notice
                 # At once: what its reader has not taken yet is no reason for the worker to go on.
                 held.outcome.add_done_callback(lambda outcome: self._withdraw(held, outcome))
+            self.sent = now
             queue.unanswered += 1
             route.counts.since[self.correlation_id] = self.started
             try:
@@ -278,6 +325,7 @@ class Call:
             self.endpoint.link.withdraw(held)
 
     def _close(self, held: Held[Frame], route: ServedRoute) -> None:
+        self.attempt = held.attempt
         self.endpoint.exchange.close(held)
         self.endpoint.link.forget(held)
         route.queue.unanswered -= 1
@@ -308,6 +356,7 @@ class Call:
 
     async def respond(self, answer: Answer) -> None:
         """Send a response, with the headers that all responses have."""
+        self.is_answered(answer)
         headers = answer.headers
         headers.append((b"correlation-id", self.correlation_id.encode()))
         took = self.endpoint.loop.time() - self.started
@@ -322,6 +371,16 @@ class Call:
             await respond(self.send, answer.status, headers, answer.body)
         finally:
             admission.release(size)
+
+    def is_answered(self, answer: Answer) -> None:
+        """Take note of the answer that a worker gave."""
+        if self.route is not None:
+            self.outcome = self.route.counts.figures.told(answer)
+        self.told = answer
+
+    def is_refused(self, problem: Problem) -> None:
+        """Take note of the problem that it ends with."""
+        self.outcome, self.detail = problem.name, problem.detail
 
     @staticmethod
     def _applied(wait: int) -> tuple[bytes, bytes]:
@@ -353,6 +412,7 @@ class Call:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
+        self.is_refused(problem)
         if self._is_http_2 and (self.unread or self.head is None) and problem.name != "body-timeout":
             await self._discard_body()
         self.answering = True

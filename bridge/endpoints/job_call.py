@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bridge import translate
-from bridge.asgi import caller_of
 from bridge.endpoints.job_answers import as_document, as_result, location_of, state_header
 from bridge.exchange import End
 from bridge.jobs.model import Job, Request, Rules, key_of
@@ -51,7 +50,7 @@ class JobCall:
         now_ms = self._jobs.now_ms()
         job = Job(
             id=call.correlation_id,
-            caller=caller_of(call.scope),
+            caller=call.principal.name,
             route=settings.name,
             path=call.scope["raw_path"].decode("latin-1"),
             rules=Rules(settings.max_reply, tuple((name, header.decode()) for name, header in self._route.returns)),
@@ -63,14 +62,14 @@ class JobCall:
         request = Request(
             queue=settings.queue,
             priority=translate.priority_of(head.priority, settings.priority_ceiling),
-            properties=(*self._own_properties(job, raw_key), *properties),
+            properties=(*self._own_properties(raw_key), *properties),
             body=body,
             text=translate.as_text(settings.message, head, body),
         )
         self._submitted = await self._jobs.submit(job, request)
         call.correlation_id = self._submitted.job.id
 
-    def _own_properties(self, job: Job, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
+    def _own_properties(self, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
         settings = self._route.settings
         own = [
             ("attempt", "1"),
@@ -78,8 +77,6 @@ class JobCall:
             ("redeliver", "true" if settings.redeliver else "false"),
             ("max_reply", str(settings.max_reply)),
         ]
-        if job.caller:
-            own.append(("caller", job.caller))
         if raw_key is not None:
             own.append(("idempotency_key", raw_key.decode("ascii")))
         return tuple(own)

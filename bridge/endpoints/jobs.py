@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from bridge import translate
-from bridge.asgi import caller_of, respond
+from bridge.access import ANYBODY
+from bridge.asgi import respond
 from bridge.endpoints.job_answers import as_document, as_result, state_header
 from bridge.exchange import End
 from bridge.jobs.model import Job, State
@@ -17,6 +18,7 @@ from bridge.jobs.store import StoreUnavailableError
 from bridge.problems import CONTENT_TYPE, Problem
 
 if TYPE_CHECKING:
+    from bridge.access import Access, Principal
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.call import Rules
@@ -35,8 +37,9 @@ _ON_RESULT: Final = ("GET", "HEAD")
 class JobsEndpoint:
     """The ASGI application under `/jobs/`."""
 
-    def __init__(self, rules: Rules, jobs: JobService, admission: Admission) -> None:
+    def __init__(self, rules: Rules, access: Access, jobs: JobService, admission: Admission) -> None:
         self.rules = rules
+        self.access = access
         self.jobs = jobs
         self.admission = admission
 
@@ -65,22 +68,22 @@ class _Asking:
         self.answering = False
         self.job_id = ""
         self.instance = scope["raw_path"].decode("latin-1")
-        self.caller = caller_of(scope)
+        self.principal: Principal = ANYBODY
         self.preferences: Preferences = translate.NO_PREFERENCES
         self.started = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Answer it. Raises :class:`Problem`."""
-        wants_result = self._examine()
+        wants_result = await self._examine()
         jobs = self.endpoint.jobs
         if self.scope["method"] == "DELETE":
-            job = await jobs.cancel(self.job_id, self.caller)
+            job = await jobs.cancel(self.job_id, self.principal.name)
             if job.state is not State.CANCELLED:
                 raise Problem("job-final", f"the job is {job.state.value} already", headers=(state_header(job),))
             headers = [(b"cache-control", b"no-store"), state_header(job)]
             await self._respond(translate.Answer(204, headers, b"", None, None))
             return
-        job = await jobs.get(self.job_id, self.caller)
+        job = await jobs.get(self.job_id, self.principal.name)
         if not job.is_final and self.preferences.wait is not None:
             waited = await self._wait(job, float(self.preferences.wait))
             if waited is None:
@@ -94,12 +97,13 @@ class _Asking:
         else:
             await self._respond(as_document(job, self.endpoint.rules.public_url, 202))
 
-    def _examine(self) -> bool:
+    async def _examine(self) -> bool:
         """Make the checks that all requests have; say whether it is about the result."""
         match = _PATH.fullmatch(self.scope["raw_path"])
         head = translate.read_head(self.scope["headers"], {})
-        if self.endpoint.rules.guarded:
-            translate.check_open_bridge(head)
+        access = self.endpoint.access
+        self.principal = await access.identify(head, self.scope)
+        access.permit(self.principal, head)
         if match is None:
             raise Problem("no-route", "the bridge has no such page")
         allowed = _ON_RESULT if match[2] else _ON_JOB
@@ -118,21 +122,21 @@ class _Asking:
     async def _wait(self, job: Job, seconds: float) -> Job | None:
         """Hold until the job is final, or the time is over, or we drain; None if the caller has left."""
         jobs, admission = self.endpoint.jobs, self.endpoint.admission
-        admission.check_page()
+        admission.check_page(self.principal)
         held = jobs.hold(job.id, self.started + seconds)
         watcher = asyncio.create_task(self._see_caller_leave(held))
-        admission.enter_page(held)
+        admission.enter_page(held, self.principal)
         try:
             with suppress(StoreUnavailableError):  # it is looked for again every second
                 await jobs.poll([job.id])  # it may have ended before we began to wait
             outcome = await held.outcome
         finally:
-            admission.leave_page(held)
+            admission.leave_page(held, self.principal)
             jobs.let_go(job.id, held)
             watcher.cancel()
         if isinstance(outcome, Job):
             return outcome
-        return None if outcome is End.CALLER_GONE else await jobs.get(job.id, self.caller)
+        return None if outcome is End.CALLER_GONE else await jobs.get(job.id, self.principal.name)
 
     async def _see_caller_leave(self, held: Held[Job]) -> None:
         while (await self.receive())["type"] != "http.disconnect":

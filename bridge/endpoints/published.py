@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from bridge.access import Principal
     from bridge.endpoints.gate import Gate
     from bridge.settings import Settings
 
@@ -31,6 +32,18 @@ class Published:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._for: dict[frozenset[str] | None, Published] = {}
+
+    def of(self, principal: Principal) -> Published:
+        """Return what is told to this caller: of its own routes only."""
+        routes = principal.routes
+        if routes is None:
+            return self
+        known = self._for.get(routes)
+        if known is None:
+            own = tuple(route for route in self._settings.routes if route.name in routes)
+            known = self._for[routes] = Published(self._settings.model_copy(update={"routes": own}))
+        return known
 
     @cached_property
     def document(self) -> bytes:
@@ -48,12 +61,12 @@ def published_routes(published: Callable[[], Published], gate: Gate) -> list[Rou
     """Return the pages; ``gate`` says for whom they are."""
 
     async def openapi(request: Request) -> Response:
-        gate.check(request)
-        return Response(published().document, headers=_HEADERS, media_type="application/json")
+        principal = await gate.caller(request)
+        return Response(published().of(principal).document, headers=_HEADERS, media_type="application/json")
 
     async def docs(request: Request) -> Response:
-        gate.check(request)
-        page = published().page.replace(BASE, _address(request))
+        principal = await gate.caller(request)
+        page = published().of(principal).page.replace(BASE, _address(request))
         headers = {**_HEADERS, "content-security-policy": content_security_policy(), "referrer-policy": "no-referrer"}
         return Response(page, headers=headers, media_type="text/html")
 

@@ -178,8 +178,11 @@ class EventStream:
         try:
             if not isinstance(outcome, Frame):
                 raise problem_of(outcome, self._route, self._held)
-            event = self._event("done", _json(_done(translate.answer_of(outcome, self._route))))
+            answer = translate.answer_of(outcome, self._route)
+            event = self._event("done", _json(_done(answer)))
+            call.is_answered(answer)
         except Problem as problem:
+            call.is_refused(problem)
             event = self._event("failed", call.document(problem))
         await in_time(self._held, call.send_part(event, last=True))
 
@@ -237,6 +240,11 @@ class BodyStream:
             await call.answer(outcome, self._route, self._held)
         elif isinstance(outcome, Frame) and self._is_whole(outcome):
             await in_time(self._held, call.send_part(outcome.body, last=True))
+            call.is_answered(translate.answer_of(outcome, self._route))
+        elif isinstance(outcome, Frame):
+            call.is_refused(Problem("bad-reply", "the worker's last word does not fit the parts before it"))
+        elif outcome is not End.CALLER_GONE:
+            call.is_refused(problem_of(outcome, self._route, self._held))
 
     def close(self) -> None:
         """See :class:`Stream`."""

@@ -116,7 +116,7 @@ class Answers:
             "headers": {
                 name: {"$ref": f"#/components/headers/{name}"}
                 for name in ("Correlation-Id", "Server-Timing", "Retry-After", "Preference-Applied")
-                if name != "Retry-After" or status == 503
+                if name != "Retry-After" or status in (429, 503)
             },
             "content": {
                 CONTENT_TYPE: {"schema": _one_of([f"#/components/schemas/{_PROBLEM.format(name)}" for name in names])},

@@ -21,7 +21,7 @@ without doing it twice."""
 
 def make_document(settings: Settings, version: str) -> dict[str, Any]:
     """Return the document; ``version`` is the bridge's, since the routes have none."""
-    guarded = not settings.server.allow_anonymous
+    asks = _asks(settings)
     answers = components.Answers()
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
@@ -29,7 +29,7 @@ def make_document(settings: Settings, version: str) -> dict[str, Any]:
         if route.schema_ is not None:
             schemas[components.BODY.format(route.name)] = embedded(route.schema_, components.BODY.format(route.name))
         for method in sorted(route.methods):
-            operation = operations.operation(route, method, answers, guarded=guarded)
+            operation = operations.operation(route, method, answers, asks)
             paths.setdefault(route.path, {})[method.lower()] = operation
     # Paths that are not in the route table come here: those of jobs, once there are any.
     return {
@@ -42,5 +42,35 @@ def make_document(settings: Settings, version: str) -> dict[str, Any]:
             "responses": answers.responses,
             "parameters": components.PARAMETERS,
             "headers": components.HEADERS,
+            **_schemes(settings),
         },
+        **_security(settings),
     }
+
+
+def _asks(settings: Settings) -> operations.Asks:
+    if settings.jwt is not None:
+        return operations.Asks.CALLERS_WITH_TOKENS
+    if settings.callers:
+        return operations.Asks.CALLERS
+    return operations.Asks.NOBODY if settings.server.allow_anonymous else operations.Asks.THIS_MACHINE
+
+
+def _ways(settings: Settings) -> dict[str, Any]:
+    """Return the Security Scheme Objects, by name: each is enough."""
+    ways: dict[str, Any] = {}
+    if settings.jwt is not None or any(caller.key_sha256 for caller in settings.callers):
+        ways["bearer"] = {"type": "http", "scheme": "bearer", "description": "A key, or a token (JWT) of the issuer."}
+    if any(caller.certificate_subject for caller in settings.callers):
+        ways["certificate"] = {"type": "mutualTLS", "description": "A client certificate."}
+    return ways
+
+
+def _schemes(settings: Settings) -> dict[str, Any]:
+    ways = _ways(settings)
+    return {"securitySchemes": ways} if ways else {}
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    ways = _ways(settings)
+    return {"security": [{name: []} for name in ways]} if ways else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,15 +33,30 @@ ALWAYS: Final = (
 )  # fmt: skip
 SOMETIMES: Final = (
     "forbidden", "no-route", "unsupported-media-type", "invalid-body", "store-unavailable", "job-cancelled",
-    "idempotency-mismatch",
+    "idempotency-mismatch", "unauthenticated", "caller-limit", "keys-unavailable",
 )  # fmt: skip
 
 
-def problems_of(route: Route, *, guarded: bool) -> list[str]:
-    """Return the names of all problems that a call of the route can get; ``guarded``: only this machine may call."""
-    names = list(ALWAYS)
-    if guarded:
-        names.append("forbidden")
+class Asks(enum.Enum):
+    """Whom a bridge asks who it is."""
+
+    NOBODY = enum.auto()
+    THIS_MACHINE = enum.auto()  # nobody, and so it is open to its own machine only
+    CALLERS = enum.auto()
+    CALLERS_WITH_TOKENS = enum.auto()
+
+
+_REFUSALS: Final[Mapping[Asks, tuple[str, ...]]] = {
+    Asks.NOBODY: (),
+    Asks.THIS_MACHINE: ("forbidden",),
+    Asks.CALLERS: ("unauthenticated", "forbidden", "caller-limit"),
+    Asks.CALLERS_WITH_TOKENS: ("unauthenticated", "forbidden", "caller-limit", "keys-unavailable"),
+}
+
+
+def problems_of(route: Route, asks: Asks) -> list[str]:
+    """Return the names of all problems that a call of the route can get."""
+    names = [*ALWAYS, *_REFUSALS[asks]]
     if _PARAMETER.search(route.path):
         names.append("no-route")  # for what cannot stand in a parameter
     if route.accepts or "content-encoding" not in route.pass_headers:
@@ -59,7 +75,7 @@ def may_be_job(route: Route) -> bool:
     return route.async_ != "never" or route.idempotency != "off"
 
 
-def operation(route: Route, method: str, answers: Answers, *, guarded: bool) -> dict[str, Any]:
+def operation(route: Route, method: str, answers: Answers, asks: Asks) -> dict[str, Any]:
     """Return the Operation Object; problems go to ``answers``."""
     described: dict[str, Any] = {
         "operationId": f"{method.lower()}_{route.name}",
@@ -68,7 +84,7 @@ def operation(route: Route, method: str, answers: Answers, *, guarded: bool) -> 
         "parameters": list(_parameters(route)),
         "responses": {
             "2XX": _reply(route),
-            **answers.of(problems_of(route, guarded=guarded)),
+            **answers.of(problems_of(route, asks)),
             "default": _reply(route),
         },
     }

@@ -98,6 +98,21 @@ def check_public_url(text: str) -> str:
     return text
 
 
+def check_jwks_url(text: str) -> str:
+    """`text`, if it is an https URL, or an http one of this machine: keys that anybody could replace prove nothing."""
+    parts = _split(text)
+    if not parts.hostname or "@" in parts.netloc or parts.fragment or not _PRINTABLE_ASCII.fullmatch(text):
+        raise ValueError(f'must be a URL such as "https://login.example.com/jwks.json" (is {show(text)})')
+    local = parts.scheme == "http" and is_loopback(f"{_bracketed(parts.hostname)}:80")
+    if parts.scheme != "https" and not local:
+        raise ValueError(f"must begin with https:// (is {show(text)})")
+    return text
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def check_origin(text: str) -> str:
     """`text`, if it is a web origin as browsers send it: scheme, host, perhaps a port."""
     parts = _split(text)

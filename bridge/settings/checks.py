@@ -7,6 +7,8 @@ never follows from another.
 
 from collections.abc import Callable, Iterator
 
+from bridge.certificates import subject_of_name
+
 from . import tls
 from .addresses import is_loopback
 from .faults import Finding, Location
@@ -189,11 +191,60 @@ def _callers_routes(document: Document, sound: Sound) -> Iterator[Finding]:
     names = {route.name for route in document.routes}
     if not all(sound(("route", index, "name")) for index in range(len(document.routes))):
         return
-    for index, caller in enumerate(document.callers):
-        at = ("caller", index, "routes")
-        for name in caller.routes:
+    lists: list[tuple[Location, tuple[str, ...]]] = [
+        (("caller", index, "routes"), caller.routes) for index, caller in enumerate(document.callers)
+    ]
+    if document.jwt is not None:
+        lists.append((("jwt", "routes"), document.jwt.routes))
+    for at, routes in lists:
+        for name in routes:
             if name not in names and sound(at):
                 yield Finding(at, f'names "{name}", and there is no such route')
+
+
+def _identities(document: Document, sound: Sound) -> Iterator[Finding]:
+    """Each caller can be known by something, and by nothing that is another's too."""
+    admin = document.admin.key_sha256
+    first: dict[tuple[str, object], str] = {("key_sha256", admin): "[admin]"} if admin else {}
+    for index, caller in enumerate(document.callers):
+        if not all(sound(("caller", index, key)) for key in ("key_sha256", "certificate_subject", "jwt")):
+            continue
+        known_by: list[tuple[str, object]] = []
+        if caller.key_sha256:
+            known_by.append(("key_sha256", caller.key_sha256))
+        if caller.certificate_subject:
+            known_by.append(("certificate_subject", subject_of_name(caller.certificate_subject)))
+        if not known_by and not caller.jwt:
+            yield Finding(("caller", index), "can be known by nothing: key_sha256, certificate_subject or jwt = true")
+        for key, value in known_by:
+            if (key, value) in first:
+                yield Finding(("caller", index, key), f"is that of {first[key, value]} too")
+            first.setdefault((key, value), f"caller[{index}]")
+        if caller.jwt and document.jwt is None and sound(("jwt",)):
+            yield Finding(("caller", index, "jwt"), "needs a table [jwt], which says whose tokens are taken")
+
+
+def _client_ca(document: Document, sound: Sound) -> Iterator[Finding]:
+    server = document.server
+    at: Location = ("server", "client_ca")
+    by_certificate = [index for index, caller in enumerate(document.callers) if caller.certificate_subject]
+    if not sound(at):
+        return
+    if server.client_ca is None:
+        for index in by_certificate:
+            yield Finding(
+                ("caller", index, "certificate_subject"),
+                "needs server.client_ca, the authority that signs callers' certificates",
+            )
+        return
+    if reason := tls.authority_fault(server.client_ca):
+        yield Finding(at, reason)
+    elif server.tls_certificate is None and sound(("server", "tls_certificate")):
+        yield Finding(at, "needs server.tls_certificate: without TLS nobody shows a certificate")
+    elif server.implementation == "uvicorn":
+        yield Finding(at, 'needs server.implementation = "auto" or "hypercorn": Uvicorn does not hand certificates on')
+    elif not by_certificate and sound(("caller",)):
+        yield Finding(at, "has no use: no [[caller]] has a certificate_subject")
 
 
 def _by_default(section: Section, key: str) -> str:
@@ -212,4 +263,6 @@ _CHECKS: tuple[Check, ...] = (
     _broker_tls,
     _credentials,
     _callers_routes,
+    _identities,
+    _client_ca,
 )

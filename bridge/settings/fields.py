@@ -13,9 +13,10 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SecretStr, ValidationInfo
 
 from activemq.brokers.profile import QUEUE_NAME
+from bridge.certificates import subject_of_name
 from bridge.schema import BodySchema
 
-from .addresses import BrokerUrl, check_bind, check_origin, check_public_url, parse_broker_url
+from .addresses import BrokerUrl, check_bind, check_jwks_url, check_origin, check_public_url, parse_broker_url
 from .faults import show
 from .headers import check_passed_header
 from .paths import check_path
@@ -192,6 +193,17 @@ def _key_hash(text: str) -> str:
     return text
 
 
+def _certificate_subject(text: str) -> str:
+    if text:
+        try:
+            subject = subject_of_name(text)
+        except ValueError:
+            subject = frozenset()
+        if not subject:
+            raise ValueError(f'must be a distinguished name such as "CN=shop,O=Example" (is {show(text)})')
+    return text
+
+
 def _broker_url(value: object) -> BrokerUrl:
     if isinstance(value, BrokerUrl):
         return value
@@ -227,6 +239,10 @@ Login = Annotated[str, AfterValidator(_one_line)]
 Secret = Annotated[SecretStr, AfterValidator(_one_line_secret)]
 Stream = Annotated[Literal[False, True, "body"], BeforeValidator(_stream)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+CertificateSubject = Annotated[str, AfterValidator(_certificate_subject)]
+JwksUrl = Annotated[str, AfterValidator(check_jwks_url)]
+# With a name of a token it is a caller's name, which the store bounds.
+Issuer = Annotated[str, Field(min_length=1, max_length=120)]
 KeyHash = Annotated[str, AfterValidator(_key_hash), Field(repr=False)]
 Rate = Annotated[str, AfterValidator(_matching(_RATE, 'a rate such as "50/s", "100/m", "9/h"'))]
 AsArray = BeforeValidator(_array)

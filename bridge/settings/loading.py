@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from . import environment, unbuilt, wording
+from . import environment, wording
 from .checks import cross_checks
 from .faults import Fault, Finding, Location, SettingsError, key_of
 from .fields import Reading
@@ -39,7 +39,9 @@ _STAND_INS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "route": MappingProxyType({"name": "stand-in", "path": "/stand-in", "queue": "stand-in"}),
         "caller": MappingProxyType({"name": "stand-in"}),
-        "jwt": MappingProxyType({"issuer": "", "audience": "", "jwks_url": ""}),
+        "jwt": MappingProxyType(
+            {"issuer": "stand-in", "audience": "stand-in", "jwks_url": "https://stand-in.localhost"}
+        ),
     }
 )
 
@@ -78,7 +80,6 @@ def parse(
     checked, refused = _validate(data, Reading(base))
     findings += refused
     findings += cross_checks(checked, _Soundness(tuple(finding.at for finding in findings)))
-    findings += unbuilt.refusals(checked)
     faults += _Report(source, lines, overrides.values).faults(findings)
     faults += overrides.faults
     if faults:
@@ -231,6 +232,12 @@ def _by_line(fault: Fault) -> int:
 
 
 def _notes(document: Document) -> Iterator[str]:
-    yield from unbuilt.notes(document)
+    if document.broker.kind in {"artemis", "rabbitmq"}:
+        yield f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only'
+    if document.server.allow_anonymous and (document.callers or document.jwt):
+        yield "server.allow_anonymous does nothing: there are callers, and whoever calls must be one"
+    for index, caller in enumerate(document.callers):
+        if not caller.routes:
+            yield f'caller[{index}], "{caller.name}", may call nothing: it has no routes'
     if not document.routes:
         yield "there is no [[route]]: every call is answered 404 no-route"

@@ -15,11 +15,14 @@ from .addresses import BrokerUrl
 from .fields import (
     AsArray,
     Bind,
+    CertificateSubject,
     Count,
     Duration,
     DurationOrZero,
     File,
     HeaderName,
+    Issuer,
+    JwksUrl,
     KeyHash,
     Login,
     MediaType,
@@ -117,16 +120,16 @@ class Caller(Section):
     routes: Annotated[tuple[Name, ...], AsArray] = ()
     max_held: Count = 200
     rate: Rate = "50/s"
-    certificate_subject: str = ""
+    certificate_subject: CertificateSubject = ""
     jwt: bool = False
 
 
 class Jwt(Section):
     """`[jwt]`: whose tokens are taken. Algorithms are asymmetric only."""
 
-    issuer: str
-    audience: str
-    jwks_url: str
+    issuer: Issuer
+    audience: Annotated[str, NotEmpty]
+    jwks_url: JwksUrl
     algorithms: Annotated[
         tuple[
             Literal[
@@ -138,7 +141,10 @@ class Jwt(Section):
         AsArray,
         NotEmpty,
     ] = ("RS256", "ES256", "EdDSA")  # fmt: skip
-    claim: str = "sub"
+    claim: Annotated[str, NotEmpty] = "sub"
+    routes: Annotated[tuple[Name, ...], AsArray] = ()
+    max_held: Count = 200
+    rate: Rate = "50/s"
 
 
 class Route(Section):

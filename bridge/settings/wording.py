@@ -36,6 +36,8 @@ _SENTENCES: Mapping[str, Callable[[Context], str]] = MappingProxyType(
         "model_type": lambda _: "must be a table",
         "greater_than_equal": lambda ctx: f"must be {ctx['ge']} or more",
         "less_than_equal": lambda ctx: f"must be {ctx['le']} or less",
+        "string_too_short": lambda _: "must not be empty",
+        "string_too_long": lambda ctx: f"must have at most {ctx['max_length']} characters",
         "literal_error": lambda ctx: f"must be {_toml_choices(ctx['expected'])}",
         "value_error": lambda ctx: str(ctx["error"]),
     }

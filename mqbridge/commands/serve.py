@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 from typing import TYPE_CHECKING
 
 from bridge.jobs.store import StoreRefusedError
 from bridge.server import BindError, run
 from bridge.settings import Admin, Settings, SettingsError, load
+from mqbridge.commands.key import make_key
 from mqbridge.console import CommandError, say
 from mqbridge.environment import environment
 
@@ -41,11 +40,10 @@ def with_admin_key(settings: Settings) -> Settings:
     """Give a bridge without any authentication an admin key for as long as it runs, and print it once."""
     if settings.admin.key_sha256 or settings.callers or settings.jwt is not None:
         return settings
-    key = secrets.token_urlsafe(32)
+    key, key_sha256 = make_key()
     say(f"admin key {key}")
     log.info("the admin key opens `mqbridge top` and /-/api until the bridge ends; [admin] key_sha256 sets your own")
-    admin = Admin(key_sha256=hashlib.sha256(key.encode()).hexdigest())
-    return settings.model_copy(update={"admin": admin})
+    return settings.model_copy(update={"admin": Admin(key_sha256=key_sha256)})
 
 
 def _again(config: Path, admin: Admin) -> Settings:

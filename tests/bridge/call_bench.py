@@ -7,11 +7,13 @@ import json
 from types import SimpleNamespace
 
 from activemq import Frame
+from bridge.access import Access
 from bridge.admission import Admission
 from bridge.endpoints.call import CallEndpoint, Rules
 from bridge.exchange import Exchange
+from bridge.figures.book import Book
 from bridge.routing import Router, ServedRoute
-from bridge.settings import Route
+from bridge.settings import Route, Settings
 from bridge.wheel import Wheel
 
 
@@ -67,7 +69,7 @@ class FakeLookout:
 class Bench:
     """An endpoint with everything around it in memory."""
 
-    def __init__(self, **rules):
+    def __init__(self, settings=None, **rules):
         self.wheel = Wheel(tick=0.01)
         self.wheel.start()
         self.exchange = Exchange(self.wheel)
@@ -76,12 +78,15 @@ class Bench:
         self.route = ServedRoute(Route(name="r", path="/r", queue="r", timeout=5.0, max_body=5_000))
         quick = ServedRoute(Route(name="quick", path="/quick", queue="r", timeout=0.05))
         tells = ServedRoute(Route(name="tells", path="/tells", queue="r", started="always"))
-        rules = Rules(**{"body_timeout": 5.0, "publish_timeout": 5.0, "public_url": "", "guarded": True, **rules})
+        rules = Rules(**{"body_timeout": 5.0, "publish_timeout": 5.0, "public_url": "", **rules})
         self.waits = ServedRoute(Route(name="waits", path="/waits", queue="r", worker_wait=0.05), self.route.queue)
         self.route.queue.put(1)
         self.lookout = FakeLookout()
+        self.access = Access(settings or Settings())
         router = Router([self.route, quick, tells, self.waits])
-        self.app = CallEndpoint(rules, router, self.exchange, self.admission, self.link, self.lookout, None)
+        self.app = CallEndpoint(
+            rules, self.access, Book(), router, self.exchange, self.admission, self.link, self.lookout, None
+        )
 
     def is_clean(self):
         state = [len(self.exchange), len(self.wheel), self.admission.held, self.admission.memory]

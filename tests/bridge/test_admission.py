@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from bridge.access import ANYBODY
 from bridge.admission import Admission
 from bridge.problems import Problem
 from bridge.routing import ServedRoute
@@ -29,30 +30,30 @@ def refusal(action, *arguments):
 def test_a_route_takes_its_limit_and_no_more(limit):
     admission, route, other = Admission(100, 100), a_route(limit), a_route()
     for _ in range(limit):
-        admission.enter(route)
-    assert refusal(admission.enter, route) == "route-full"
-    admission.enter(other)
-    admission.leave(route)
-    admission.enter(route)
+        admission.enter(route, ANYBODY, 0.0)
+    assert refusal(admission.enter, route, ANYBODY, 0.0) == "route-full"
+    admission.enter(other, ANYBODY, 0.0)
+    admission.leave(route, ANYBODY)
+    admission.enter(route, ANYBODY, 0.0)
     assert (admission.held, route.counts.held, other.counts.held) == (limit + 1, limit, 1)
 
 
 def test_the_bridge_takes_its_limit_over_all_routes():
     admission, first, second = Admission(2, 100), a_route(), a_route()
-    admission.enter(first)
-    admission.enter(second)
-    assert refusal(admission.enter, first) == "bridge-full"
+    admission.enter(first, ANYBODY, 0.0)
+    admission.enter(second, ANYBODY, 0.0)
+    assert refusal(admission.enter, first, ANYBODY, 0.0) == "bridge-full"
     assert (admission.held, first.counts.held, second.counts.held) == (2, 1, 1)
-    admission.leave(second)
-    admission.enter(first)
+    admission.leave(second, ANYBODY)
+    admission.enter(first, ANYBODY, 0.0)
 
 
 def test_a_bridge_that_is_full_and_drains_says_that_it_drains():
     admission, route = Admission(1, 100), a_route(1)
-    admission.enter(route)
-    assert refusal(admission.enter, route) == "bridge-full"
+    admission.enter(route, ANYBODY, 0.0)
+    assert refusal(admission.enter, route, ANYBODY, 0.0) == "bridge-full"
     admission.draining = True
-    assert refusal(admission.enter, route) == "draining"
+    assert refusal(admission.enter, route, ANYBODY, 0.0) == "draining"
 
 
 @pytest.mark.parametrize(("size", "fits"), [(99, True), (100, True), (101, False)])
@@ -80,24 +81,24 @@ def test_memory_is_shared_and_comes_back():
 async def test_draining_with_nothing_held_is_over_at_once():
     admission = Admission(1, 100)
     assert await admission.drain(60) == 0
-    assert refusal(admission.enter, a_route()) == "draining"
+    assert refusal(admission.enter, a_route(), ANYBODY, 0.0) == "draining"
 
 
 async def test_draining_waits_for_the_last_call():
     admission, route = Admission(10, 100), a_route()
-    admission.enter(route)
-    admission.enter(route)
+    admission.enter(route, ANYBODY, 0.0)
+    admission.enter(route, ANYBODY, 0.0)
     draining = asyncio.create_task(admission.drain(60))
     await asyncio.sleep(0)
-    admission.leave(route)
+    admission.leave(route, ANYBODY)
     await asyncio.sleep(0)
     assert not draining.done()
-    admission.leave(route)
+    admission.leave(route, ANYBODY)
     assert await draining == 0
 
 
 async def test_draining_gives_up_in_time_and_says_how_many_are_still_held():
     admission, route = Admission(10, 100), a_route()
-    admission.enter(route)
-    admission.enter(route)
+    admission.enter(route, ANYBODY, 0.0)
+    admission.enter(route, ANYBODY, 0.0)
     assert await admission.drain(0.01) == 2

@@ -67,10 +67,10 @@ async def test_in_the_moment_of_its_loss_nothing_is_sent_and_nothing_is_a_defect
         client, admission = bridge.bridge.client, bridge.bridge.admission
         enter = admission.enter
 
-        def enter_as_it_ends(route):
+        def enter_as_it_ends(*arguments):
             client._connection.abort(ConnectionError("cut"))
             assert client.connected
-            enter(route)
+            enter(*arguments)
 
         with monkeypatch.context() as patched:
             patched.setattr(admission, "enter", enter_as_it_ends)

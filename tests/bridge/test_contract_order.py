@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from hashlib import sha256
 from itertools import combinations
 
 import pytest
@@ -9,8 +11,9 @@ import pytest_asyncio
 
 from activemq.testing import FakeBroker
 from bridge.schema import BodySchema
-from bridge.settings import Route
-from tests.bridge.callers import Caller, until
+from bridge.settings import Caller, Route
+from tests.bridge.callers import Caller as Connection
+from tests.bridge.callers import until
 from tests.bridge.harness import NO_STORE, running, settings_for
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker]
@@ -18,6 +21,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.every_broker
 # The order of docs/http.md. Each breaks one rule, in the request or in the bridge.
 ORDER = {
     "framing": 400,
+    "unauthenticated": 401,
     "no-route": 404,
     "method-not-allowed": 405,
     "forbidden": 403,
@@ -26,6 +30,7 @@ ORDER = {
     "body-too-large": 413,
     "unsupported-media-type": 415,
     "draining": 503,
+    "caller-limit": 429,
     "bridge-full": 503,
     "route-full": 503,
     "body-timeout": 408,
@@ -42,6 +47,16 @@ IMPOSSIBLE = {
 }
 PAIRS = [pair for pair in combinations(ORDER, 2) if pair not in IMPOSSIBLE]
 MAX_HELD = 50
+KEYS = {
+    "shop": "of the shop",
+    "slow": "of one whose rate is used up",
+    "other": "of one with another route, and no rate",
+}
+CALLERS = (
+    Caller(name="shop", key_sha256=sha256(KEYS["shop"].encode()).hexdigest(), routes=("png",), rate="1000000/s"),
+    Caller(name="slow", key_sha256=sha256(KEYS["slow"].encode()).hexdigest(), routes=("png",), rate="1/h"),
+    Caller(name="other", key_sha256=sha256(KEYS["other"].encode()).hexdigest(), routes=("spare",), rate="1/h"),
+)
 
 
 def broken(*rules):
@@ -50,7 +65,10 @@ def broken(*rules):
     target = "/nothing" if "no-route" in rules else "/png"
     if "uri-too-long" in rules:
         target += "?" + "a" * 9_000
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {'example.com' if 'forbidden' in rules else 'localhost'}"]
+    lines = [f"{method} {target} HTTP/1.1", "Host: example.com"]
+    if "unauthenticated" not in rules:
+        name = "other" if "forbidden" in rules else "slow" if "caller-limit" in rules else "shop"
+        lines.append(f"Authorization: Bearer {KEYS[name]}")
     if "headers-too-large" in rules:
         lines.append("X-Pass: " + "a" * 9_000)
     lines.append(f"Content-Type: {'text/plain' if 'unsupported-media-type' in rules else 'image/png'}")
@@ -79,7 +97,14 @@ async def start(implementation, broker):
         pass_headers=("x-pass",),
         schema_=BodySchema({"type": "string"}),
     )
-    return running(settings_for(broker, [route], store=NO_STORE, body_timeout=0.2, max_held=MAX_HELD), implementation)
+    spare = Route(name="spare", path="/spare", queue="png")
+    settings = settings_for(broker, [route, spare], store=NO_STORE, body_timeout=0.2, max_held=MAX_HELD)
+    return running(settings.model_copy(update={"callers": CALLERS}), implementation)
+
+
+def use_up_the_rates(bridge):
+    for caller in CALLERS[1:]:
+        bridge.bridge.access.known(caller.name).check_rate(asyncio.get_running_loop().time())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -87,6 +112,7 @@ async def connected(implementation):
     async with FakeBroker() as broker, await start(implementation, broker) as bridge:
         await until(lambda: bridge.bridge.presence.known)
         bridge.bridge._lookout.stop()  # from here on it is the test that says who listens
+        use_up_the_rates(bridge)
         yield bridge
 
 
@@ -96,20 +122,21 @@ async def alone(implementation):
     async with FakeBroker() as broker, await start(implementation, broker) as bridge:
         await broker.stop()
         await until(lambda: not bridge.bridge.client.connected)
+        use_up_the_rates(bridge)
         yield bridge
 
 
 async def answer(bridge, *rules):
     """Break the rules; return the name of the problem, or ``framing`` for what the HTTP server may refuse itself."""
     admission = bridge.bridge.admission
-    (route,) = bridge.bridge._call.router.routes
+    route, _ = bridge.bridge._call.router.routes
     admission.draining = "draining" in rules
     admission.held = MAX_HELD if "bridge-full" in rules else 0
     route.counts.held = MAX_HELD if "route-full" in rules else 0
     route.queue.put(0 if "no-worker" in rules else 1, sure=True)
     route.queue.unanswered = route.settings.max_backlog if "queue-full" in rules else 0
     try:
-        async with await Caller.connect(bridge.port) as caller:
+        async with await Connection.connect(bridge.port) as caller:
             await caller.send(broken(*rules))
             response = await caller.response()
     finally:

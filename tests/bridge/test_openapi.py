@@ -9,14 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bridge.openapi import make_document
-from bridge.openapi.operations import ALWAYS, SOMETIMES, problems_of
+from bridge.openapi.operations import ALWAYS, SOMETIMES, Asks, problems_of
 from bridge.problems import CONTENT_TYPE, TABLE, Problem, retry_later
 from bridge.schema import BodySchema
-from bridge.settings import Route, Server, Settings
+from bridge.settings import Caller, Jwt, Route, Server, Settings
 
 ENCODED = {"pass_headers": ("content-encoding",)}
 # What only the bridge's own pages answer.
-OF_PAGES = {"unauthenticated", "method-not-allowed", "settings-refused", "no-job", "job-gone", "job-final"}
+OF_PAGES = {"method-not-allowed", "settings-refused", "no-job", "job-gone", "job-final"}
 OF_EVENTS = {"slow-reader"}  # the last event of a stream, never an answer
 TREE = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -36,8 +36,8 @@ def route(name="a", path="/a", **options):
     return Route(name=name, path=path, queue="q", **options)
 
 
-def document(*routes, **server):
-    return make_document(Settings(server=Server(**server), routes=routes), "1.2.3")
+def document(*routes, callers=(), jwt=None, **server):
+    return make_document(Settings(server=Server(**server), routes=routes, callers=callers, jwt=jwt), "1.2.3")
 
 
 def operation(made, path="/a", method="post"):
@@ -114,17 +114,45 @@ def test_of_each_problem_it_is_decided_whether_routes_give_it():
     ],
 )
 def test_some_problems_depend_on_the_route(problem, gives, does_not):
-    assert problem in problems_of(route(**gives), guarded=True)
-    assert problem not in problems_of(route(**does_not), guarded=True)
+    assert problem in problems_of(route(**gives), Asks.THIS_MACHINE)
+    assert problem not in problems_of(route(**does_not), Asks.THIS_MACHINE)
 
 
-def test_forbidden_is_a_problem_of_an_open_bridge_only():
-    assert "403" in operation(document(route()))["responses"]
-    assert "403" not in operation(document(route(), allow_anonymous=True))["responses"]
+KEYED = Caller(name="shop", key_sha256="0" * 64)
+ISSUER = Jwt(issuer="i", audience="a", jwks_url="https://i.example/keys")
+
+
+@pytest.mark.parametrize(
+    ("settings", "statuses"),
+    [
+        ({}, {"403"}),
+        ({"allow_anonymous": True}, set()),
+        ({"callers": [KEYED]}, {"401", "403", "429"}),
+        ({"jwt": ISSUER}, {"401", "403", "429"}),
+    ],
+)
+def test_whom_a_bridge_asks_decides_which_refusals_there_are(settings, statuses):
+    responses = operation(document(route(), **settings))["responses"]
+    assert {"401", "403", "429"} & set(responses) == statuses
+
+
+def test_keys_unavailable_is_a_problem_of_tokens_only():
+    assert "keys-unavailable" in problems_of(route(), Asks.CALLERS_WITH_TOKENS)
+    assert "keys-unavailable" not in problems_of(route(), Asks.CALLERS)
+
+
+def test_the_ways_to_say_who_one_is_are_told():
+    certified = Caller(name="other", certificate_subject="CN=other")
+    made = document(route(), callers=[KEYED, certified])
+    assert made["security"] == [{"bearer": []}, {"certificate": []}]
+    schemes = made["components"]["securitySchemes"]
+    assert (schemes["bearer"]["scheme"], schemes["certificate"]["type"]) == ("bearer", "mutualTLS")
+    assert "security" not in document(route())
+    assert document(route(), jwt=ISSUER)["security"] == [{"bearer": []}]
 
 
 def test_every_problem_of_a_route_is_described_with_its_ran_and_its_members():
-    made = document(route(path="/a/{x}", schema_=BodySchema(True)), public_url="https://example.com/mq")
+    made = document(route(path="/a/{x}", schema_=BodySchema(True)), jwt=ISSUER, public_url="https://example.com/mq")
     schemas = made["components"]["schemas"]
     for name in (*ALWAYS, *SOMETIMES):
         row = TABLE[name]

@@ -104,13 +104,6 @@ async def test_an_open_bridge_shows_jobs_to_its_own_machine_only(world):
         assert (response.status, response.name) == (403, "forbidden")
 
 
-async def test_a_job_of_another_caller_is_no_job(world, monkeypatch):
-    location, _ = await world.finished()
-    monkeypatch.setattr("bridge.endpoints.jobs.caller_of", lambda scope: "somebody")
-    for response in (await world.get(location), await world.get(location + "/result"), await world.delete(location)):
-        assert (response.status, response.name) == (404, "no-job")
-
-
 async def test_after_its_retention_a_job_is_gone_for_seven_days_and_then_not_known(world):
     location, _ = await world.finished()
     moved = 0

@@ -1,0 +1,64 @@
+"""The last calls, one by one: for the operator who has a correlation id and wants to know what became of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bridge.figures.route import CALLER_GONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CALLS: Final = 2_000  # about half a KiB each
+PROBLEMS: Final = 200  # of their own: a busy bridge has answered 2,000 calls since the last problem within a second
+_ANSWERS: Final = frozenset({"2xx", "3xx", "4xx", "5xx", CALLER_GONE})
+
+
+class Ended(NamedTuple):
+    """A call that is over.
+
+    ``at``: when its head arrived, seconds of the loop's clock; ``sent`` and ``took``: seconds from then until its
+    message was sent (None: it was not) and until its answer. ``outcome``: as :class:`RouteFigures` counts it;
+    ``detail``: a problem's. ``queue_ms``, ``work_ms``: as the worker told; ``attempt``: the last that began, 0: none
+    is known.
+    """
+
+    correlation_id: str
+    route: str
+    caller: str
+    at: float
+    sent: float | None
+    took: float
+    outcome: str
+    detail: str
+    queue_ms: float | None
+    work_ms: float | None
+    attempt: int
+
+
+class Ledger:
+    """Keeps the last :data:`CALLS` calls and, of these and older ones, the last :data:`PROBLEMS` problems.
+
+    Written with each call and read by people: a place in a ring, and a search when somebody asks.
+    """
+
+    def __init__(self) -> None:
+        self._calls: deque[Ended] = deque(maxlen=CALLS)
+        self._problems: deque[Ended] = deque(maxlen=PROBLEMS)
+
+    def note(self, ended: Ended) -> None:
+        """Keep a call; the oldest one goes."""
+        self._calls.append(ended)
+        if ended.outcome not in _ANSWERS:
+            self._problems.append(ended)
+
+    def find(self, correlation_id: str) -> Ended | None:
+        """Return a call by its id; None if it is not among those that are kept."""
+        kept = chain(reversed(self._calls), self._problems)
+        return next((ended for ended in kept if ended.correlation_id == correlation_id), None)
+
+    def problems(self) -> Iterator[Ended]:
+        """Return the last problems, the newest first."""
+        return reversed(self._problems)

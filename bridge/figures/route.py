@@ -1,0 +1,46 @@
+"""What is counted of one route."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from bridge.figures.histogram import Exemplar, Histogram
+
+if TYPE_CHECKING:
+    from bridge.translate import Answer
+
+CALLER_GONE: Final = "caller-gone"
+# A worker's answer by its class: a label for each status would be as many as workers care to make up.
+_CLASSES: Final = ("", "", "2xx", "3xx", "4xx", "5xx")
+
+
+class RouteFigures:
+    """Counts since the start.
+
+    ``outcomes``: how calls ended: the class of the worker's answer (``2xx``), the name of a problem, or
+    ``caller-gone``. ``took``: from the arrival of the head to the answer; ``queued`` and ``worked``: as workers tell.
+    """
+
+    __slots__ = ("outcomes", "queued", "took", "worked")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.took = Histogram()
+        self.queued = Histogram()
+        self.worked = Histogram()
+
+    def ended(self, outcome: str, seconds: float, trace_id: str | None = None) -> None:
+        """Count the end of a call; ``trace_id``: 32 hex digits of a trace that its caller samples."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        place = self.took.note(seconds)
+        if trace_id is not None:
+            self.took.exemplars[place] = Exemplar(trace_id, seconds, time.time())
+
+    def told(self, answer: Answer) -> str:
+        """Count what a worker told of its answer; return the outcome that it is."""
+        if answer.queue_ms is not None:
+            self.queued.note(answer.queue_ms / 1_000)
+        if answer.work_ms is not None:
+            self.worked.note(answer.work_ms / 1_000)
+        return _CLASSES[answer.status // 100]
