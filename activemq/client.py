@@ -10,7 +10,6 @@ import asyncio
 import logging
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final, Self
 
@@ -18,7 +17,6 @@ from activemq.clock import Clock
 from activemq.echo import Echo
 from activemq.errors import (
     ActiveMQError,
-    ConnectFailedError,
     ConnectionLostError,
     NotConnectedError,
     ReceiptTimeoutError,
@@ -29,6 +27,7 @@ from activemq.frames import encode as encode_frame
 from activemq.move import move
 from activemq.protocol import Credentials
 from activemq.servers import Backoff, Server
+from activemq.subscriptions import Subscription, Subscriptions
 from activemq.supervisor import Dialling, Supervisor
 
 if TYPE_CHECKING:
@@ -38,26 +37,11 @@ if TYPE_CHECKING:
     from activemq.connection import Connection
     from activemq.frames import Frame
     from activemq.move import Encode
-
-    OnMessage = Callable[[Frame], None]
-    OnReceipt = Callable[[str, Exception | None], None]
+    from activemq.subscriptions import OnMessage, OnReceipt
 
 log = logging.getLogger(__name__)
 
 ECHO_TIMEOUT: Final = 2.0  # seconds
-SUBSCRIBE_TIMEOUT: Final = 10.0  # seconds
-
-
-@dataclass(eq=False, slots=True)
-class Subscription:
-    """A subscription that is renewed on each connection. ``error`` says why the broker refused it, if it did."""
-
-    id: str
-    headers: Callable[[Profile], Mapping[str, str]]
-    on_message: OnMessage = field(repr=False)
-    error: ServerError | None = None
-    sent: int = field(default=0, repr=False)  # the generation of the connection that it was last asked for on
-    comes_as: str = field(default="", repr=False)  # the `subscription` of its messages on that connection
 
 
 class Client:
@@ -87,10 +71,8 @@ class Client:
         self._profile: Profile | None = None
         self._tells_text = True  # the profile's
         self._connected = asyncio.Event()
-        self._subscriptions: dict[str, Subscription] = {}
-        self._coming: dict[str, Subscription] = {}  # by the `subscription` of their messages
-        self._asked: dict[str, None] = {}  # receipts of SUBSCRIBEs that have no answer yet, in their order
         self._receipts: dict[str, OnReceipt] = {}
+        self._subscriptions = Subscriptions(self._receipts)
         self._renewed = 0  # the generation whose connection has been sent all subscriptions
         self._ids = count(1)
         # Not to be guessed: Classic hands on a JMS text with a NUL as it is, and behind the NUL may stand what looks
@@ -174,15 +156,10 @@ class Client:
 
         Raises :class:`BufferFullError`, with nothing changed.
         """
-        known = subscription.id in self._subscriptions
-        live = subscription.sent == self.generation and subscription.error is None
-        live = live and subscription.comes_as == subscription.id  # else there was no SUBSCRIBE
-        if known and live and self._connection is not None:
+        if self._connection is not None and self._subscriptions.is_live(subscription):
             with suppress(NotConnectedError):  # it is closing, and the subscription ends with it
-                self._send_unsubscribe(self._connection, subscription)
-        subscription.sent = 0
-        self._subscriptions.pop(subscription.id, None)
-        self._coming.pop(subscription.comes_as, None)
+                self._subscriptions.unsubscribe(self._connection, subscription)
+        self._subscriptions.forget(subscription)
 
     def alive(self, generation: int) -> bool:
         """Say whether the connection of that generation is still there."""
@@ -266,7 +243,7 @@ class Client:
     def _begin(self, subscription: Subscription) -> None:
         if self._connection is not None and self._renewed == self.generation:
             with suppress(NotConnectedError):  # it is closing; the next one will be asked
-                self._send_subscribe(self._connection, subscription, self._subscribed)
+                self._subscriptions.ask(self._connection, subscription)
         self._subscriptions[subscription.id] = subscription
 
     # -- what the supervisor calls
@@ -276,11 +253,11 @@ class Client:
         self._tells_text = profile.tells_text
         self._connection = connection
         self.generation += 1
-        self._coming.clear()
-        self._asked.clear()
+        self._subscriptions.begin(self._profile, self.generation)
         try:
             await self._measure_clock()
-            await self._subscribe_all(connection)
+            self._renewed = self.generation  # from here on subscribe() asks for itself
+            await self._subscriptions.ask_all(connection)
             self._live()  # it may have been lost while the last receipts came
         except BaseException:
             self._connection = None
@@ -302,7 +279,8 @@ class Client:
         self.last_error = error
         self._supervisor.lost()
         lost = ConnectionLostError(str(error))
-        receipts, self._receipts = self._receipts, {}
+        receipts = dict(self._receipts)
+        self._receipts.clear()
         if was_ready:
             if self._supervising is not None:
                 log.warning("lost the broker: %s", error)
@@ -317,14 +295,19 @@ class Client:
         """Send ourselves a message and read off it when the broker got it."""
         echo = Echo()
         name, profile = f"clock{next(self._ids)}", self.profile
-        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.echo("clock"), echo.came_back)
+
+        def came_back(frame: Frame) -> None:
+            echo.came_back(frame)
+            if profile.echo("clock")["ack"] != "auto":
+                self.ack(frame, self.generation)
 
         def subscribed(subscription: Subscription, error: Exception | None) -> None:
             subscription.error = error if isinstance(error, ServerError) else None
             echo.refused(error)
 
+        self._subscriptions[name] = subscription = Subscription(name, lambda p: p.echo("clock"), came_back)
         try:
-            self._send_subscribe(self._live(), subscription, subscribed)
+            self._subscriptions.ask(self._live(), subscription, subscribed)
             receipt = f"{name}-echo"
             headers = [("destination", profile.echo_to("clock")), ("receipt", receipt)]
             echo.sending()
@@ -335,70 +318,6 @@ class Client:
         finally:
             self.unsubscribe(subscription)
 
-    async def _subscribe_all(self, connection: Connection) -> None:
-        self._renewed = self.generation  # from here on subscribe() asks for itself
-        waiting = set(self._subscriptions.values())
-        done = asyncio.Event()
-        if not waiting:
-            return
-        failed: list[Exception] = []
-
-        def answered(subscription: Subscription, error: Exception | None) -> None:
-            self._subscribed(subscription, error)
-            if error is not None and not isinstance(error, ServerError):
-                failed.append(error)
-            waiting.discard(subscription)
-            if not waiting:
-                done.set()
-
-        for subscription in tuple(waiting):
-            self._send_subscribe(connection, subscription, answered)
-        try:
-            async with asyncio.timeout(SUBSCRIBE_TIMEOUT):
-                await done.wait()
-        except TimeoutError:
-            raise ConnectFailedError(f"subscriptions were not confirmed within {SUBSCRIBE_TIMEOUT:g} s") from None
-        if failed:
-            raise failed[0]
-
-    def _send_subscribe(
-        self,
-        connection: Connection,
-        subscription: Subscription,
-        answered: Callable[[Subscription, Exception | None], None],
-    ) -> None:
-        headers = {"id": subscription.id, **subscription.headers(self.profile)}
-        subscription.sent, subscription.comes_as = self.generation, headers["id"]
-        self._coming[subscription.comes_as] = subscription
-        if "destination" not in headers:  # nothing to ask for: what it brings comes by itself
-            answered(subscription, None)
-            return
-        receipt = f"sub-{subscription.id}-{self.generation}"
-
-        def on_answer(_: str, error: Exception | None) -> None:
-            self._asked.pop(receipt, None)
-            answered(subscription, error)
-
-        connection.write(encode_frame("SUBSCRIBE", {**headers, "receipt": receipt}.items()))
-        self._asked[receipt] = None
-        self._receipts[receipt] = on_answer
-
-    def _send_unsubscribe(self, connection: Connection, subscription: Subscription) -> None:
-        if self.profile.names_refused_subscriptions:
-            connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id)]))
-            return
-        # Artemis ends a topic's subscription and then says that it could not [2.57]. Without the name of a receipt that
-        # would look like the refusal of another subscription.
-        receipt = f"unsub-{subscription.id}-{next(self._ids)}"
-        connection.write(encode_frame("UNSUBSCRIBE", [("id", subscription.id), ("receipt", receipt)]))
-        self._receipts[receipt] = lambda _receipt, _error: None
-
-    def _subscribed(self, subscription: Subscription, error: Exception | None) -> None:
-        subscription.error = error if isinstance(error, ServerError) else None
-        if subscription.error is not None:
-            destination = subscription.headers(self.profile).get("destination")
-            log.error("the broker refused the subscription to %s: %s", destination, subscription.error.message)
-
     def _live(self) -> Connection:
         if self._connection is None:
             raise ConnectionLostError(str(self.last_error or "the connection was lost again"))
@@ -408,7 +327,7 @@ class Client:
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.command == "MESSAGE":
-            subscription = self._coming.get(frame.get("subscription") or "")
+            subscription = self._subscriptions.coming.get(frame.get("subscription") or "")
             if subscription is not None:
                 frame.tells_text = self._tells_text
                 subscription.on_message(frame)
@@ -421,9 +340,7 @@ class Client:
             self._on_error(frame)
 
     def _on_error(self, frame: Frame) -> None:
-        receipt = frame.get("receipt-id")
-        if receipt is None and self._asked and not self.profile.names_refused_subscriptions:
-            receipt = next(iter(self._asked))  # it answers them in their order
+        receipt = frame.get("receipt-id") or self._subscriptions.receipt_of_refused()
         error = ServerError(frame.get("message") or "no reason given", receipt)
         on_receipt = self._receipts.pop(receipt, None) if receipt else None
         if on_receipt is not None and receipt is not None:

@@ -58,6 +58,9 @@ class Lookout:
         self._settled: asyncio.Future[None] | None = None  # for those who wait for the end of a roll call
         self._echoes = 0
         self._to_ask: set[str] = set()  # queues that the broker is asked for before the next echo
+        # Where there are questions, the same subscriptions go on to bring events, whatever is asked meanwhile.
+        self._events: list[Subscription] = []
+        self._events_of: Sequence[Mapping[str, str]] = ()  # their headers
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._silent = False  # it was said that this broker does not tell
@@ -147,6 +150,7 @@ class Lookout:
             _resolve(waiting)
         self._flying = self._next = None
         self._to_ask.clear()
+        self._hear_events(())
         self._roll_ended()
 
     def _prove_same_broker(self) -> None:
@@ -174,10 +178,33 @@ class Lookout:
         self._doubt = Doubt.NONE
         self._presence.begin()
         queues = list(self._presence.queues)
-        roll = _RollCall(self._side, queues, self._on_attendance)
+        profile = self._side.profile
+        subscriptions = profile.roll_call(queues, BEACON)
+        if profile.questions(queues, BEACON, ""):
+            self._hear_events(subscriptions)
+            subscriptions = ()
+        roll = _RollCall(self._side, subscriptions, self._on_attendance)
         self._rolls.append(roll)
-        self._ask(queues, BEACON)
+        self._ask(queues)
         self._barrier().add_done_callback(lambda _: self._finish(roll))
+
+    def _hear_events(self, wanted: Sequence[Mapping[str, str]]) -> None:
+        if wanted == self._events_of:
+            return
+        for subscription in self._events:
+            with suppress(ActiveMQError):
+                self._side.unsubscribe(subscription)
+        self._events = [self._side.subscribe(_constant(headers), self._on_event) for headers in wanted]
+        self._events_of = wanted
+
+    def _on_event(self, frame: Frame) -> None:
+        """Take an answer, or the word that somebody came or went where there are answers."""
+        attendance = self._side.profile.attendance(frame)
+        if attendance is None or not self._rolls:
+            return
+        if not self._rolls[-1].finished:
+            self._presence.heard(attendance)
+        self._need(self._presence.event(attendance))
 
     def _on_attendance(self, roll: _RollCall, frame: Frame) -> None:
         attendance = self._side.profile.attendance(frame)
@@ -242,19 +269,11 @@ class Lookout:
         if age > ROLL_EVERY or self._doubt or (age > ROLL_TIMEOUT and not self._rolls[-1].finished):
             self._call_roll()
 
-    def _ask(self, queues: Sequence[str], beacon: str) -> None:
+    def _ask(self, queues: Sequence[str]) -> None:
         profile = self._side.profile
-        for question in profile.questions(queues, beacon, profile.reply_to(ECHO)):
+        for question in profile.questions(queues, BEACON, profile.reply_to(ECHO)):
             with suppress(ActiveMQError):  # it is closing, and _on_lost comes next
                 self._side.send(encode("SEND", question.headers.items(), question.body))
-
-    def _on_answer(self, frame: Frame) -> None:
-        attendance = self._side.profile.attendance(frame)
-        if attendance is None or not attendance.certain:
-            return
-        if self._rolls and not self._rolls[-1].finished:
-            self._presence.heard(attendance)
-        self._need(self._presence.event(attendance))
 
     # -- messages to ourselves
 
@@ -275,7 +294,7 @@ class Lookout:
 
     def _send_echo(self) -> None:
         if self._to_ask:
-            self._ask(sorted(self._to_ask), "")
+            self._ask(sorted(self._to_ask))
             self._to_ask.clear()
         self._echoes += 1
         self._flown = asyncio.get_running_loop().time()
@@ -289,7 +308,7 @@ class Lookout:
 
     def _on_echo(self, frame: Frame) -> None:
         if frame.get("correlation-id") != str(self._echoes):
-            self._on_answer(frame)
+            self._on_event(frame)
             return
         self._unanswered = False
         flown, self._flying, self._next = self._flying, self._next, None
@@ -301,12 +320,16 @@ class Lookout:
 class _RollCall:
     """The subscriptions of one roll call; they go on to bring events when it has ended."""
 
-    def __init__(self, side: Client, queues: list[str], on_attendance: Callable[[_RollCall, Frame], None]) -> None:
+    def __init__(
+        self,
+        side: Client,
+        subscriptions: Sequence[Mapping[str, str]],
+        on_attendance: Callable[[_RollCall, Frame], None],
+    ) -> None:
         self.finished = False
         self._side = side
         self._subscriptions: list[Subscription] = [
-            side.subscribe(_constant(headers), lambda frame: on_attendance(self, frame))
-            for headers in side.profile.roll_call(queues, BEACON)
+            side.subscribe(_constant(headers), lambda frame: on_attendance(self, frame)) for headers in subscriptions
         ]
 
     def leave(self) -> None:

@@ -103,6 +103,8 @@ class Presence:
 
     def event(self, attendance: Attendance) -> Doubt:
         """Take the word that somebody came or went; return how soon a roll call is needed."""
+        if attendance.is_topic and attendance.certain and not attendance.listeners:
+            self.forget()  # what this broker says is worth nothing any more
         if not self.known or attendance.is_topic:
             return Doubt.NONE
         doubt = Doubt.NONE
@@ -122,6 +124,7 @@ class Presence:
         roll.certain = roll.certain or attendance.certain
         if attendance.is_topic:
             roll.beacon = roll.beacon or attendance.covers(self._beacon)
+            roll.worthless = roll.worthless or not attendance.listeners
         else:
             for queue in self._covered(attendance):
                 roll.answers.setdefault(queue.name, []).append(attendance)
@@ -131,7 +134,7 @@ class Presence:
         roll, self._roll = self._roll, None
         if roll is None:
             return Doubt.NONE
-        if not roll.beacon:
+        if not roll.beacon or (roll.certain and roll.worthless):
             self.forget()
             return Doubt.NONE
         self.known = True
@@ -147,10 +150,15 @@ class Presence:
 
 
 class _Roll:
-    """The answers so far; ``certain``: they are answers to questions, and no answer says nothing."""
+    """The answers so far.
+
+    ``certain``: they are answers to questions, and no answer says nothing; ``worthless``: one of the answers about the
+    beacon is that nobody listens there.
+    """
 
     def __init__(self) -> None:
         self.beacon = False
+        self.worthless = False
         self.certain = False
         self.answers: dict[str, list[Attendance]] = {}
 
@@ -158,7 +166,7 @@ class _Roll:
 def _event(queue: Queue, attendance: Attendance) -> Doubt:
     if attendance.certain:
         before = queue.listeners
-        queue.put(attendance.listeners, sure=True)
+        queue.put(attendance.listeners, sure=attendance.listeners == 0)
         # Or somebody came after the answer was given, and the word of it was faster.
         return Doubt.LATER if before > 0 == attendance.listeners else Doubt.NONE
     if not attendance.exact:
@@ -179,7 +187,7 @@ def _take_certain(queue: Queue, answers: list[Attendance]) -> Doubt:
         queue.put(0)
         return Doubt.NOW
     else:
-        queue.put(said[-1], sure=True)
+        queue.put(said[-1], sure=said[-1] == 0)
     return Doubt.NONE if queue.listeners == before else Doubt.LATER
 
 

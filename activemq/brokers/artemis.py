@@ -25,8 +25,10 @@ ECHO: Final = "bridge.echo."
 _NOTIFICATIONS: Final = "activemq.notifications"
 _MANAGEMENT: Final = "activemq.management"
 _ASKED: Final = "who-listens "  # begins the correlation id of a question; the queue's name follows
-_BEACON: Final = "one-broker "
+_ONE_BROKER: Final = "one-broker "  # likewise, with the beacon's name
+_NO_PATTERNS: Final = "no-patterns "
 _COUNT: Final = "_AMQ_ConsumerCount"
+_WILDCARDS: Final = "*#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ class Artemis:
         return f"{REPLY}{name}.{self.token}"
 
     def echo(self, name: str) -> Mapping[str, str]:
-        return {"destination": self.echo_to(name), "ack": "auto"}
+        # Not `auto`: where its own acknowledgement comes after an UNSUBSCRIBE, the session's next one is lost as well,
+        # and some other message is delivered twice [2.57].
+        return {"destination": self.echo_to(name), "ack": "client-individual"}
 
     def echo_to(self, name: str) -> str:
         return self.topic(f"{ECHO}{name}.{self.token}")
@@ -97,34 +101,41 @@ class Artemis:
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:  # noqa: ARG002 - see questions
         names = ",".join(f"'{queue}'" for queue in queues)
         kinds = "'CONSUMER_CREATED','CONSUMER_CLOSED'"
-        selector = f"_AMQ_NotifType IN ({kinds}) AND _AMQ_Address IN ({names})"
+        patterns = "".join(f" OR _AMQ_Address LIKE '%{wildcard}%'" for wildcard in _WILDCARDS)
+        selector = f"_AMQ_NotifType IN ({kinds}) AND (_AMQ_Address IN ({names}){patterns})"
         return [{"destination": self.topic(_NOTIFICATIONS), "ack": "auto", "selector": selector}]
 
     def questions(self, queues: Sequence[str], beacon: str, answer_to: str) -> Sequence[Question]:
-        asked = [_question("listConsumers", _ASKED + queue, answer_to, _on_address(queue), 1, 1) for queue in queues]
-        if beacon:
-            # In a cluster a worker of another broker may take the message, and this one does not count it.
-            asked.insert(0, _question("listNetworkTopology", _BEACON + beacon, answer_to))
-        return asked
+        # In a cluster a worker of another broker may take the message, and this one does not count it. A consumer of
+        # `a.*` gets messages of `a.b`, and the question about `a.b` does not count it either.
+        return [
+            _question("listNetworkTopology", _ONE_BROKER + beacon, answer_to),
+            *(_count(_NO_PATTERNS + beacon, answer_to, "CONTAINS", wildcard) for wildcard in _WILDCARDS),
+            *(_count(_ASKED + queue, answer_to, "EQUALS", queue) for queue in queues),
+        ]
 
     def attendance(self, frame: Frame) -> Attendance | None:
         listeners = whole_number(frame.get(_COUNT))
         if listeners is not None:
-            return Attendance((frame.get("_AMQ_Address") or "",), listeners)
-        asked = frame.get("correlation-id") or ""
+            return Attendance(((frame.get("_AMQ_Address") or "").replace("#", ">"),), listeners)
         if frame.get("_AMQ_OperationSucceeded") != "true":
             return None
-        result = _result(frame.body)
-        if asked.startswith(_BEACON) and isinstance(result, list) and len(result) <= 1:
-            return Attendance((asked.removeprefix(_BEACON),), 1, is_topic=True, certain=True)
-        if asked.startswith(_ASKED) and isinstance(result, dict) and isinstance(result.get("count"), int):
-            return Attendance((asked.removeprefix(_ASKED),), result["count"], certain=True)
+        asked, result = frame.get("correlation-id") or "", _result(frame.body)
+        number = len(result) if isinstance(result, list) else result.get("count") if isinstance(result, dict) else None
+        if not isinstance(number, int):
+            return None
+        if asked.startswith(_ASKED):
+            return Attendance((asked.removeprefix(_ASKED),), number, certain=True)
+        for question, most in ((_ONE_BROKER, 1), (_NO_PATTERNS, 0)):
+            if asked.startswith(question):
+                return Attendance((asked.removeprefix(question),), int(number <= most), is_topic=True, certain=True)
         return None
 
 
-def _on_address(name: str) -> str:
-    """Return the filter: by the address, since a queue of it may have another name."""
-    return json.dumps({"field": "address", "operation": "EQUALS", "value": name})
+def _count(correlation_id: str, answer_to: str, operation: str, value: str) -> Question:
+    """Ask how many consumers there are; by the address, since a queue of it may have another name."""
+    by_address = json.dumps({"field": "address", "operation": operation, "value": value})
+    return _question("listConsumers", correlation_id, answer_to, by_address, 1, 1)
 
 
 def _question(operation: str, correlation_id: str, answer_to: str, *arguments: object) -> Question:

@@ -97,7 +97,10 @@ class Profile(Protocol):
         ...
 
     def echo(self, name: str) -> Mapping[str, str]:
-        """Return the SUBSCRIBE headers of a destination for messages to ourselves; it dies with this connection."""
+        """Return the SUBSCRIBE headers of a destination for messages to ourselves; it dies with this connection.
+
+        Unless ``ack`` is ``auto`` they want to be acknowledged.
+        """
         ...
 
     def echo_to(self, name: str) -> str:
@@ -140,8 +143,9 @@ class Profile(Protocol):
         """Return what asks who listens on ``queues``; the answers, which :meth:`attendance` reads, are certain.
 
         They come in the order of the questions, to ``answer_to`` (see :meth:`reply_to`), and before what is sent there
-        afterwards. ``beacon``: ask also what :meth:`roll_call` hears of the topic, unless it is empty. No questions and
-        no :meth:`roll_call`: this kind of broker does not tell who listens.
+        afterwards. Those about the topic ``beacon`` say whether the others are worth anything: at least one that
+        somebody listens there, and none that nobody does. No questions and no :meth:`roll_call`: this kind of broker
+        does not tell who listens.
         """
         ...
 

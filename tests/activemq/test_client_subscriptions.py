@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from activemq import client as client_module
+from activemq import subscriptions
 from activemq.brokers import Profile
 from activemq.errors import (
     BufferFullError,
@@ -88,7 +88,7 @@ async def test_a_subscription_made_while_the_clock_is_measured_is_asked_for_once
 async def test_subscriptions_that_are_never_confirmed_are_a_failure(
     server, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(client_module, "SUBSCRIBE_TIMEOUT", 0.05)
+    monkeypatch.setattr(subscriptions, "SUBSCRIBE_TIMEOUT", 0.05)
     async with against(server) as client:
         client.subscribe(consume("a"), lambda _: None)
         wire = await server.accept()

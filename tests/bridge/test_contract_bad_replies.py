@@ -95,6 +95,8 @@ async def test_a_status_that_http_has_not(world, status):
 @pytest.mark.parametrize("name", ["content_type", "http_header_etag"])
 @pytest.mark.parametrize("value", ["a\r\nset-cookie: stolen=1", "a\nb", "a\rb", "a\x1bb"])
 async def test_a_header_that_would_be_two(world, name, value):
+    if "\r" in value and "1.2" not in world.bridge.bridge.client.profile.versions:
+        pytest.skip("STOMP 1.1 has no escape for CR")
     response = await world.answered(b"x", **{name: value})
     check(response, "bad-reply", "yes")
     assert response.get("set-cookie") is None

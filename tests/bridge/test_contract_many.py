@@ -19,6 +19,8 @@ from consumers import Request, Worker
 from tests.bridge.callers import PATIENCE, Caller, request, until
 from tests.bridge.harness import ToldWorker, client_for, running, settings_for
 
+pytestmark = pytest.mark.every_broker
+
 AT_ONCE = 1_000
 
 
@@ -112,8 +114,6 @@ WORKER = """
 import asyncio, os, sys
 from activemq import Client, Credentials, Server
 from consumers import Request, Worker
-
-pytestmark = pytest.mark.every_broker
 
 worker = Worker("the one that dies")
 

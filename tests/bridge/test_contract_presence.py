@@ -21,6 +21,8 @@ from bridge.settings import Route
 from tests.bridge.callers import until
 from tests.bridge.harness import NO_STORE, Running, ToldWorker, client_for, running, settings_for
 
+pytestmark = pytest.mark.every_broker
+
 
 class Listener:
     """A worker that answers at once, on a connection that can be ended in every way."""
@@ -63,9 +65,9 @@ class Listener:
         elif how == "reset":
             connection = self.client._connection
             assert connection is not None
-            supervisor = self.client._supervisor
-            assert supervisor is not None
-            supervisor.cancel()
+            supervising = self.client._supervising
+            assert supervising is not None
+            supervising.cancel()
             assert connection._socket is not None
             connection._transport.abort()
         await self.client.stop()
@@ -119,6 +121,8 @@ async def test_who_comes_is_seen_by_the_next_call_and_who_leaves_soon(broker, qu
 
 @pytest.mark.parametrize("destination", ["{}.>", "{}.*", "{}.new,unrelated", "{}.new?consumer.exclusive=true"])
 async def test_a_worker_of_several_queues_is_seen(broker, queue, destination):
+    if broker.kind != "classic":
+        pytest.skip("only ActiveMQ Classic has such destinations; Artemis's wildcards have a test of their own")
     base = queue(f"several{len(destination)}")
     routes = [Route(name="several", path="/several", queue=f"{base}.new", timeout=20.0)]
     async with running(settings_for(broker, routes), "uvicorn") as bridge:
@@ -216,8 +220,6 @@ async def test_of_a_worker_that_comes_as_another_leaves_the_zero_may_come_last(b
 WORKER = """
 import asyncio, sys
 from tests.bridge.test_contract_presence import Listener
-
-pytestmark = pytest.mark.every_broker
 class Broker:
     stomp_port, login, passcode = int(sys.argv[1]), sys.argv[2], sys.stdin.readline().strip()
 async def main():
@@ -325,8 +327,8 @@ async def test_two_brokers_that_know_nothing_of_each_other(own_broker):
     async with running(settings_for(first, routes), "uvicorn") as bridge:
         await known(bridge)
         side: Client = bridge.bridge._side
-        side._servers = client_for(second)._servers
-        side._credentials = client_for(second)._credentials
+        there = client_for(second)._supervisor
+        side._supervisor._servers, side._supervisor._how = there._servers, there._how
         generation = side.generation
         side._connection.abort(ConnectionError("cut"))
         await until(lambda: side.connected and side.generation > generation, "it is at the other")

@@ -15,6 +15,8 @@ import pytest
 from activemq.frames import encode
 from tests.consumers.harness import PATIENCE, Gate, Requester, left_in, new_client, running, until, worker_of
 
+pytestmark = pytest.mark.every_broker
+
 ROOT = Path(__file__).parents[2]
 
 # A worker in a process of its own: it is told where on stdin, and says what it does on stdout.
@@ -22,8 +24,6 @@ PROCESS = """
 import asyncio, json, sys
 from activemq import Client, Credentials, Server
 from consumers import Worker
-
-pytestmark = pytest.mark.every_broker
 
 told = json.loads(sys.stdin.readline())
 worker = Worker()

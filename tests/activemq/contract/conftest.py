@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from activemq import Client, Credentials, Server
+from activemq.brokers import PROFILES, Profile
 from activemq.frames import Frame, encode
 from activemq.testing import FakeBroker
 from tests.brokers import RealBroker
@@ -19,14 +20,52 @@ PATIENCE = 20.0  # seconds
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What differs between brokers and is no fault of theirs; docs/brokers.md tells users of it.
+
+    ``forbidden`` is a destination that our login may not use, ``refusal`` is how the broker says so.
+    ``temporary_queues``: a reply destination is a queue that belongs to its connection. ``reply_place``: for a program
+    that is not ours, where it subscribes and what it says in ``reply-to``. ``counts_returned``: what was given back by
+    an UNSUBSCRIBE comes again as redelivered.
+    """
+
+    forbidden: str
+    refusal: str
+    temporary_queues: bool = True
+    hides_receipts: bool = True
+    reply_place: tuple[str, str] = ("/temp-queue/r", "/temp-queue/r")
+    counts_returned: bool = True
+
+
+FACTS = {
+    "classic": Facts("/topic/elsewhere", "not authorized"),
+    "artemis": Facts(
+        "/queue/activemq.elsewhere",
+        "does not have permission",
+        temporary_queues=False,
+        hides_receipts=False,
+        reply_place=("/topic/bridge.reply.stomppy", "bridge.reply.stomppy"),
+        counts_returned=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Target:
-    """A broker to test against. ``forbidden`` is a destination that this login may not use."""
+    """A broker to test against."""
 
     url: str
     login: str
     passcode: str
     kind: str = "classic"
-    forbidden: str = "/topic/elsewhere"
+
+    @property
+    def facts(self) -> Facts:
+        return FACTS[self.kind]
+
+    @property
+    def profile(self) -> Profile:
+        return PROFILES[self.kind]
 
     @property
     def host(self) -> str:
@@ -60,12 +99,8 @@ async def target(target_kind: str, request: pytest.FixtureRequest) -> AsyncItera
         yield Target(fake.url, "us", "pass")
 
 
-# A destination that a broker's main login may not use, in the configuration that we test with.
-FORBIDDEN = {"classic": "/topic/elsewhere", "artemis": "/queue/activemq.elsewhere"}
-
-
 def _target_of(broker: RealBroker) -> Target:
-    return Target(broker.stomp_url, broker.login, broker.passcode, broker.kind, FORBIDDEN[broker.kind])
+    return Target(broker.stomp_url, broker.login, broker.passcode, broker.kind)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What the client relies on at a broker. FakeBroker and a real ActiveMQ pass the same tests."""
 
+import asyncio
+import contextlib
 import time
 from dataclasses import replace
 
@@ -27,6 +29,11 @@ BYTES = {
 }
 
 
+def number_of(frame) -> str:
+    """The message's own part of its id: Artemis puts the consumer's number before it."""
+    return frame.get("message-id").rpartition(",")[2]
+
+
 async def test_request_and_reply_between_two_clients(target, join, inbox, send, queue: str) -> None:
     asker, worker = await join(target), await join(target)
     replies = inbox(asker, lambda p: p.replies("r"))
@@ -44,6 +51,8 @@ async def test_request_and_reply_between_two_clients(target, join, inbox, send, 
 
 
 async def test_a_reply_may_come_before_its_subscription(target, join, inbox, send, queue: str) -> None:
+    if not target.facts.temporary_queues:
+        pytest.skip("there is no queue in which it could wait: it is dropped")
     asker, worker = await join(target), await join(target)
     work = inbox(worker, lambda p: p.consume(queue))
     await send(asker, f"/queue/{queue}", reply_to=asker.profile.reply_to("late"))
@@ -58,7 +67,7 @@ async def test_text_arrives_byte_for_byte(target, join, inbox, send, queue: str,
     await send(client, f"/queue/{queue}", body)
     frame = await inbox(client, lambda p: p.consume(queue)).next()
     assert frame.body == body
-    assert frame.get("content-length") is None
+    assert frame.get("content-length") is None or not target.profile.tells_text
     client.ack(frame, client.generation)
 
 
@@ -82,6 +91,8 @@ async def test_bytes_arrive_byte_for_byte(target, join, inbox, send, queue: str,
 )
 async def test_headers_arrive_as_they_were(target, join, inbox, send, queue: str, value: str) -> None:
     client = await join(target)
+    if "\r" in value and "1.2" not in client.profile.versions:
+        pytest.skip("STOMP 1.1 has no escape for CR, and we never send one")
     await send(client, f"/queue/{queue}", b"x", http_header_x=value, correlation_id=f"c{value}", type=f"t{value}")
     frame = await inbox(client, lambda p: p.consume(queue)).next()
     assert frame.get("http-header-x") == value
@@ -95,29 +106,52 @@ async def test_a_receipt_does_not_leak_to_the_consumer(target, join, inbox, send
     client = await join(target)
     await send(client, f"/queue/{queue}", priority=7, persistent="true")
     frame = await inbox(client, lambda p: p.consume(queue)).next()
-    assert (frame.get("receipt"), frame.get("priority"), frame.get("persistent")) == (None, "7", "true")
+    assert (frame.get("priority"), frame.get("persistent")) == ("7", "true")
+    assert (frame.get("receipt") is None) == target.facts.hides_receipts
     client.ack(frame, client.generation)
 
 
 async def test_a_refused_send_keeps_the_connection(target, join, send, queue: str) -> None:
     client = await join(target)
-    with pytest.raises(ServerError, match="not authorized"):
-        await send(client, target.forbidden, b"x")
+    with pytest.raises(ServerError, match=target.facts.refusal):
+        await send(client, target.facts.forbidden, b"x")
     await send(client, f"/queue/{queue}", b"x")
     assert client.generation == 1
 
 
 async def test_a_refused_subscription_keeps_the_connection(target, join, send, queue: str) -> None:
     client = await join(target)
-    subscription = client.subscribe(lambda _: {"destination": target.forbidden}, lambda _: None)
+    subscription = client.subscribe(lambda _: {"destination": target.facts.forbidden}, lambda _: None)
     await send(client, f"/queue/{queue}", b"x")
     assert isinstance(subscription.error, ServerError)
     assert (client.generation, client.connected) == (1, True)
 
 
+async def test_a_late_reply_harms_nobody(target, join, inbox, send, queue: str) -> None:
+    asker, worker = await join(target), await join(target)
+    work = inbox(worker, lambda p: p.consume(queue))
+    await send(asker, f"/queue/{queue}", reply_to=asker.profile.reply_to("r"))
+    request = await work.next()
+    asker._connection.abort(ConnectionLostError("the test's will"))
+    await asyncio.wait_for(asker.wait_connected(), 20)
+    later = inbox(asker, lambda p: p.replies("r"))  # the same name on another connection is another destination
+    with contextlib.suppress(ServerError):
+        await send(worker, request.get("reply-to"), b"late")
+    assert client_is_well(worker, request)
+    await send(worker, f"/queue/{queue}", reply_to="nowhere")
+    await send(asker, f"/queue/{queue}.sync")
+    assert later.waiting == 0
+
+
+def client_is_well(client, request) -> bool:
+    return client.generation == 1 and client.ack(request, 1)
+
+
 async def test_a_late_reply_is_refused_and_keeps_the_connection(
     target, join, inbox, send, queue: str, eventually
 ) -> None:
+    if not target.facts.temporary_queues:
+        pytest.skip("it is not refused but dropped")
     asker, worker = await join(target), await join(target)
     work = inbox(worker, lambda p: p.consume(queue))
     await send(asker, f"/queue/{queue}", reply_to=asker.profile.reply_to("r"))
@@ -134,6 +168,8 @@ async def test_a_late_reply_is_refused_and_keeps_the_connection(
 
 
 async def test_nobody_else_can_take_the_replies(target, join, inbox, send, queue: str) -> None:
+    if not target.facts.temporary_queues:
+        pytest.skip("rights keep others from it: tests/activemq/embedded/test_artemis.py")
     asker, thief = await join(target), await join(target)
     work = inbox(thief, lambda p: p.consume(queue))
     await send(asker, f"/queue/{queue}", reply_to=asker.profile.reply_to("r"))
@@ -176,7 +212,7 @@ async def test_what_a_dead_worker_had_comes_again(target, join, inbox, send, que
     work = inbox(dying, lambda p: p.consume(queue))
     await send(other, f"/queue/{queue}", b"x")
     first = await work.next()
-    assert first.get("redelivered") is None
+    assert first.get("redelivered") in (None, "false")
     if death == "reset":
         dying._connection.abort(ConnectionLostError("the test's will"))
         dying._subscriptions.clear()
@@ -184,7 +220,7 @@ async def test_what_a_dead_worker_had_comes_again(target, join, inbox, send, que
         await dying.stop()
     again = await inbox(other, lambda p: p.consume(queue)).next()
     assert (again.body, again.get("redelivered")) == (b"x", "true")
-    assert again.get("message-id") == first.get("message-id")
+    assert number_of(again) == number_of(first)
     other.ack(again, other.generation)
 
 
@@ -261,7 +297,8 @@ async def test_move_puts_a_copy_in_the_place_of_a_message(target, join, inbox, s
     copy = [("destination", f"/queue/{queue}"), ("persistent", "true")]
     await client.move(frame, 1, lambda extra: encode("SEND", [*copy, *extra], b"copy"), "2")
     second = await work.next()
-    assert (second.body, second.get("redelivered")) == (b"copy", None)
+    assert second.body == b"copy"
+    assert second.get("redelivered") in (None, "false")
     assert client.ack(second, 1)
     await send(client, f"/queue/{queue}", b"last")
     assert (await work.next()).body == b"last"
@@ -272,12 +309,13 @@ async def test_a_refused_move_leaves_the_message_to_be_given_again(target, join,
     work = inbox(client, lambda p: p.consume(queue))
     await send(client, f"/queue/{queue}", b"original", persistent="true")
     frame = await work.next()
-    copy = [("destination", target.forbidden)]
-    with pytest.raises(ServerError, match="not authorized"):
+    copy = [("destination", target.facts.forbidden)]
+    with pytest.raises(ServerError, match=target.facts.refusal):
         await client.move(frame, 1, lambda extra: encode("SEND", [*copy, *extra], b"copy"), "2")
     client.renew(work.subscription)
     again = await work.next()
-    assert (again.body, again.get("redelivered"), client.generation) == (b"original", "true", 1)
+    assert (again.body, client.generation) == (b"original", 1)
+    assert (again.get("redelivered") == "true") == target.facts.counts_returned
     assert client.ack(again, 1)
 
 
@@ -290,5 +328,5 @@ async def test_renew_hands_on_what_was_not_acknowledged(target, join, inbox, sen
     await send(other, f"/queue/{queue}.sync")
     one.renew(mine.subscription)
     again = await theirs.next()
-    assert (again.body, again.get("message-id")) == (b"x", frame.get("message-id"))
+    assert (again.body, number_of(again)) == (b"x", number_of(frame))
     other.ack(again, other.generation)
