@@ -67,7 +67,7 @@ class Bridge:
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
         self.access = Access(settings)
-        self.book = Book()
+        self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [

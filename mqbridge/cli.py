@@ -57,12 +57,22 @@ def options(
 
 
 @app.command(epilog="Example: mqbridge serve --config bridge.toml")
-def serve(config: Config, log_level: LogLevel = "info") -> None:
+def serve(
+    config: Config,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            help="debug, info, warning or error; else what [log] level says.",
+            envvar="MQBRIDGE_LOG_LEVEL",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Run the bridge."""
     from mqbridge.commands.serve import serve as run_bridge
 
-    log_to_stderr(log_level)
-    sys.exit(run_bridge(config))
+    log_to_stderr(log_level or "info")
+    sys.exit(run_bridge(config, log_level))
 
 
 @app.command(epilog="Example: mqbridge check --config bridge.toml --json")

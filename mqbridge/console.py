@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Final, Literal
+
+_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class CommandError(Exception):
@@ -19,12 +22,27 @@ def say(line: str) -> None:
     print(f"mqbridge: {line}", file=sys.stderr, flush=True)
 
 
-def log_to_stderr(level: str) -> None:
-    """Send the log to standard error. Raises :class:`CommandError` for a level that does not exist."""
+def log_to_stderr(level: str, form: Literal["console", "json"] = "console") -> None:
+    """Send the log to standard error, in lines for people or in JSON, one object a line.
+
+    Raises :class:`CommandError` for a level that does not exist.
+    """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise CommandError(f"--log-level {level!r}: must be debug, info, warning or error", 2)
-    logging.basicConfig(level=number, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_json() if form == "json" else logging.Formatter(_LINE))
+    logging.basicConfig(level=number, handlers=[handler], force=True)
     # httpx tells each request of the sidecar at info; asyncio says which selector it uses at debug
     for chatty in ("httpx", "httpcore", "asyncio", "hypercorn", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
+
+
+def _json() -> logging.Formatter:
+    from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - most logs are for people
+
+    return JsonFormatter(
+        ["asctime", "levelname", "name", "message", "exc_info"],
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "trace"},
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )

@@ -17,13 +17,13 @@ from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedErr
 from bridge import translate
 from bridge.access import ANYBODY
 from bridge.asgi import respond
+from bridge.endpoints.ended import ended_of
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
 from bridge.endpoints.reading import CallerGoneError, Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
 from bridge.figures import CALLER_GONE
-from bridge.figures.ledger import Ended
 from bridge.problems import CONTENT_TYPE, Problem, retry_later
 from bridge.schema import BodyChecks
 
@@ -103,22 +103,9 @@ class CallEndpoint:
             self._note(call)
 
     def _note(self, call: Call) -> None:
-        route, told = call.route, call.told
-        ended = Ended(
-            call.correlation_id,
-            "" if route is None else route.settings.name,
-            call.principal.name,
-            call.started,
-            None if call.sent is None else call.sent - call.started,
-            self.loop.time() - call.started,
-            call.outcome,
-            call.detail,
-            None if told is None else told.queue_ms,
-            None if told is None else told.work_ms,
-            call.attempt,
-        )
         trace_id = None if call.head is None else translate.sampled_trace(call.head)
-        self.book.note(None if route is None else route.counts.figures, ended, trace_id)
+        figures = None if call.route is None else call.route.counts.figures
+        self.book.note(figures, ended_of(call, self.loop.time()), trace_id)
 
 
 class Call:
@@ -140,6 +127,7 @@ class Call:
         "send",
         "sent",
         "started",
+        "status",
         "stream",
         "told",
         "unread",
@@ -159,6 +147,7 @@ class Call:
         self.route: ServedRoute | None = None
         self.outcome = CALLER_GONE  # as it is counted: see RouteFigures
         self.detail = ""
+        self.status = 0  # of the response; 0: none was begun
         self.sent: float | None = None  # when its message was, by the loop's clock
         self.told: Answer | None = None  # what the worker told of its answer
         self.attempt = 0
@@ -368,6 +357,7 @@ class Call:
         admission = self.endpoint.admission
         admission.memory += size  # it is there already: counted, so that new bodies wait for it, never refused
         try:
+            self.status = answer.status
             await respond(self.send, answer.status, headers, answer.body)
         finally:
             admission.release(size)
@@ -399,6 +389,7 @@ class Call:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer whose body comes in parts."""
         self.answering = True
+        self.status = status
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send_part(self, data: bytes, *, last: bool = False) -> None:
@@ -426,6 +417,7 @@ class Call:
         ]
         if self._must_close(problem):
             headers.append((b"connection", b"close"))
+        self.status = problem.row.status
         await respond(self.send, problem.row.status, headers, body)
 
     async def _discard_body(self) -> None:

@@ -28,6 +28,9 @@ class Ended(NamedTuple):
     correlation_id: str
     route: str
     caller: str
+    method: str
+    path: bytes  # as it came, without its query, perhaps cut
+    status: int  # of the response; 0: none was begun
     at: float
     sent: float | None
     took: float

@@ -3,7 +3,7 @@
 from .addresses import BrokerUrl
 from .faults import Fault, SettingsError
 from .loading import faults_together, load, parse
-from .models import Admin, Broker, Caller, Cors, Jwt, Route, Server, Settings, Store
+from .models import Admin, Broker, Caller, Cors, Jwt, Log, Route, Server, Settings, Store
 
 __all__ = [
     "Admin",
@@ -13,6 +13,7 @@ __all__ = [
     "Cors",
     "Fault",
     "Jwt",
+    "Log",
     "Route",
     "Server",
     "Settings",

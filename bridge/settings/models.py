@@ -112,6 +112,14 @@ class Cors(Section):
     origins: Annotated[tuple[Origin, ...], AsArray] = ()
 
 
+class Log(Section):
+    """`[log]`: what is told, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+    access: Literal["all", "problems", "none"] = "problems"
+
+
 class Caller(Section):
     """`[[caller]]`: one who may call, which routes, and how much."""
 
@@ -187,6 +195,7 @@ class Document(Section):
     store: Store = Store()
     admin: Admin = Admin()
     cors: Cors = Cors()
+    log: Log = Log()
     callers: Annotated[tuple[Caller, ...], AsArray, Field(alias="caller")] = ()
     jwt: Jwt | None = None
     routes: Annotated[tuple[Route, ...], AsArray, Field(alias="route")] = ()
@@ -205,6 +214,7 @@ TABLES: Mapping[str, type[Section]] = MappingProxyType(
         "store": Store,
         "admin": Admin,
         "cors": Cors,
+        "log": Log,
         "jwt": Jwt,
     }
 )

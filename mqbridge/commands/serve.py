@@ -9,7 +9,7 @@ from bridge.jobs.store import StoreRefusedError
 from bridge.server import BindError, run
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.key import make_key
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, log_to_stderr, say
 from mqbridge.environment import environment
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def serve(config: Path) -> int:
-    """Run until a signal; return the exit code."""
+def serve(config: Path, log_level: str | None = None) -> int:
+    """Run until a signal; return the exit code. ``log_level`` goes before that of the settings."""
     settings = with_admin_key(read_settings(config))
+    log_to_stderr(log_level or settings.log.level, settings.log.format)
     for note in settings.notes:
         log.warning("%s", note)
     try:

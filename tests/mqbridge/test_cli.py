@@ -166,3 +166,13 @@ async def test_serve_reads_its_file_anew_at_sighup(start: Start, tmp_path: Path)
             assert (answer.status_code, answer.json()["removed"], answer.json()["restart"]) == (200, ["new"], [])
         bridge.signal(signal.SIGTERM)
         assert await asyncio.to_thread(bridge.exit_code) == 0, bridge.output
+
+
+def test_serve_logs_json_where_the_settings_ask_for_it(start: Start, tmp_path: Path) -> None:
+    text = '[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["stomp://127.0.0.1:1"]\n[log]\nformat = "json"\n'
+    command = start("serve", "--config", write(tmp_path, text + ROUTE))
+    line = json.loads(command.wait_for("cannot use a broker"))
+    assert (line["level"], line["logger"]) == ("WARNING", "activemq.client")
+    assert {"time", "message"} < set(line)
+    command.signal(signal.SIGTERM)
+    assert command.exit_code() == 0

@@ -8,7 +8,7 @@ from bridge.figures.ledger import CALLS, PROBLEMS, Ended, Ledger
 
 
 def ended(number, outcome="2xx"):
-    return Ended(f"{number:032x}", "words", "", 0.0, 0.001, 0.01, outcome, "", 1.0, 2.0, 1)
+    return Ended(f"{number:032x}", "words", "", "POST", b"/words", 200, 0.0, 0.001, 0.01, outcome, "", 1.0, 2.0, 1)
 
 
 def test_a_call_is_found_by_its_id():
