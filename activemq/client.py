@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from activemq.connection import Connection
     from activemq.frames import Frame
     from activemq.move import Encode
-    from activemq.subscriptions import OnMessage, OnReceipt
+    from activemq.subscriptions import OnAnswer, OnMessage, OnReceipt
 
 log = logging.getLogger(__name__)
 
@@ -139,15 +139,22 @@ class Client:
     # -- receiving
 
     def subscribe(
-        self, headers: Callable[[Profile], Mapping[str, str]], on_message: OnMessage, *, name: str | None = None
+        self,
+        headers: Callable[[Profile], Mapping[str, str]],
+        on_message: OnMessage,
+        *,
+        name: str | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> Subscription:
         """Subscribe now and on every later connection.
 
         ``headers`` makes the SUBSCRIBE headers from the broker's profile, e.g. ``lambda p: p.consume("orders")``;
         ``name`` begins its id, for those who look at the broker.
-        If the broker refuses, it is logged and ``Subscription.error`` says why.
+        If the broker refuses, it is logged and ``Subscription.error`` says why. ``on_answer`` is called with None, or
+        with that, each time that the broker answers.
         """
-        subscription = Subscription(f"{name or 's'}-{self._token}-{next(self._ids)}", headers, on_message)
+        subscription_id = f"{name or 's'}-{self._token}-{next(self._ids)}"
+        subscription = Subscription(subscription_id, headers, on_message, on_answer=on_answer)
         self._begin(subscription)
         return subscription
 

@@ -21,6 +21,8 @@ PATH_PREFIX: Final = "path_"
 MAX_PROPERTY: Final = 8 * 1024
 # A reply that says that there is no answer; the worker's own 502 stays its own.
 PROBLEMS: Final = frozenset({"worker-failed", "worker-lost", "poisoned", "bad-reply"})
+# What a message that was lost too many times is parked in is named after the queue that it was in.
+POISON: Final = ".poison"
 KINDS: Final = frozenset({"final", "started", "progress", "chunk"})
 
 _TEXT: Final = "text/plain; charset=utf-8"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     OnMessage = Callable[[Frame], None]
     OnReceipt = Callable[[str, Exception | None], None]
+    OnAnswer = Callable[[ServerError | None], None]
     Answered = Callable[["Subscription", Exception | None], None]
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Subscription:
     headers: Callable[[Profile], Mapping[str, str]]
     on_message: OnMessage = field(repr=False)
     error: ServerError | None = None
+    on_answer: OnAnswer | None = field(default=None, repr=False)
     sent: int = field(default=0, repr=False)  # the generation of the connection that it was last asked for on
     comes_as: str = field(default="", repr=False)  # the `subscription` of its messages on that connection
 
@@ -144,3 +146,5 @@ class Subscriptions(dict[str, Subscription]):
         if subscription.error is not None and self._profile is not None:
             destination = subscription.headers(self._profile).get("destination")
             log.error("the broker refused the subscription to %s: %s", destination, subscription.error.message)
+        if subscription.on_answer is not None and (error is None or subscription.error is not None):
+            subscription.on_answer(subscription.error)

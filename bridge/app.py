@@ -12,7 +12,9 @@ from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
 from bridge.cors import with_cors
+from bridge.deadletters.office import DeadLetters
 from bridge.endpoints.call import CallEndpoint, Rules
+from bridge.endpoints.dead_letters import dead_letter_routes
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
@@ -33,6 +35,7 @@ from bridge.jobs.sql import SqlStore
 from bridge.link import Link
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
+from bridge.problems import retry_later
 from bridge.reload import Reloader
 from bridge.routing import Router, ServedRoute
 from bridge.wheel import Wheel
@@ -66,6 +69,7 @@ class Bridge:
         self._call: CallEndpoint | None = None
         self._jobs: JobService | None = None
         self._job_pages: JobsEndpoint | None = None
+        self._dead_letters: DeadLetters | None = None
         self.access = Access(settings)
         self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
@@ -73,6 +77,7 @@ class Bridge:
         others = [
             *published_routes(lambda: self.published, gate),
             *operation_routes(lambda: self.reloader, gate),
+            *dead_letter_routes(self._letters, gate, settings.server.public_url),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
@@ -130,6 +135,14 @@ class Bridge:
             rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
         )
         self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
+        self._dead_letters = DeadLetters(
+            lambda max_body: make_client(settings.broker, max_body),
+            lambda: self.router.routes,
+            jobs,
+            self.exchange.new_id,
+            rules.publish_timeout,
+            rules.retention_ms,
+        )
         self.wheel.start()
         self.history.start()
         lookout.start()
@@ -166,6 +179,11 @@ class Bridge:
             if self._call is not None:
                 self._call.bodies.stop()
             self.wheel.stop()
+
+    def _letters(self) -> DeadLetters:
+        if self._dead_letters is None or self.admission.draining:
+            raise retry_later("draining", "this bridge does not serve now")
+        return self._dead_letters
 
     def _status(self) -> dict[str, Any]:
         return status_of(
@@ -223,8 +241,8 @@ class Bridge:
                 return
 
 
-def make_client(broker: Broker) -> Client:
-    """Return the client that the settings ask for, not started."""
+def make_client(broker: Broker, max_body: int | None = None) -> Client:
+    """Return the client that the settings ask for, not started; ``max_body`` in bytes, the largest frame if None."""
     context: ssl.SSLContext | None = None
     if any(url.tls for url in broker.urls):
         context = ssl.create_default_context(cafile=str(broker.tls_ca) if broker.tls_ca else None)
@@ -234,5 +252,5 @@ def make_client(broker: Broker) -> Client:
         Credentials(broker.login or None, passcode or None),
         kind=broker.kind,
         heartbeat=broker.heartbeat,
-        limits=Limits(max_body=broker.max_frame),
+        limits=Limits(max_body=broker.max_frame if max_body is None else max_body),
     )

@@ -227,8 +227,8 @@ class Lookout:
             self._silent = True
             log.warning(
                 "the broker does not tell who listens on its queues, so a call without a worker waits for its "
-                "deadline; are its advisories on, and may this login read them and topic %s?",
-                BEACON,
+                "deadline; %s",
+                self._side.profile.presence_needs,
             )
         elif self._presence.known and not was_known:
             self._silent = False

@@ -44,6 +44,11 @@ TABLE: Final[Mapping[str, Row]] = {
     "job-gone": Row(410, "The job was cleaned away", None, "Fetch results within the retention time."),
     "job-final": Row(409, "The job is over", None, "There is nothing left to cancel; its result can be fetched."),
     "job-cancelled": Row(410, "The job was cancelled", "maybe", "It has no result; it may have run in part."),
+    "no-dead-letter": Row(404, "No such dead letter", None, "List them again: it was replayed or dropped meanwhile."),
+    "dead-letter-busy": Row(409, "Somebody else is at it", None, "Try again in a moment."),
+    "not-replayable": Row(
+        409, "The dead letter cannot be replayed", None, "`detail` says why; its body can be saved and sent anew."
+    ),
     "body-timeout": Row(408, "The body did not come in time", "no", "Send the whole body without pausing."),
     "slow-reader": Row(408, "The caller reads too slowly", "maybe", "Read the events as they come."),
     "body-too-large": Row(

@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from activemq.errors import ActiveMQError, MessageError, ProtocolError
-from activemq.message import encode_copy, encode_poison, encode_reply
+from activemq.message import POISON, encode_copy, encode_poison, encode_reply
 from consumers.answer import deadline_of, encode_answer, replies_to, timings
 from consumers.delivery import Delivery, renew
-from consumers.policies.attempts import POISON, Verdict, judge, told
+from consumers.policies.attempts import Verdict, judge, told
 from consumers.reply import BadReplyError
 from consumers.running import run_handler
 

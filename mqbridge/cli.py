@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from mqbridge import __version__
+from mqbridge import __version__, cli_dlq
 from mqbridge.console import CommandError, log_to_stderr, say
+from mqbridge.options import DEFAULT_URL, AdminKeyFile, Url
 
 app = typer.Typer(
     name="mqbridge",
@@ -23,6 +24,8 @@ app = typer.Typer(
     help="HTTP in, ActiveMQ in the middle, idle workers out.",
     epilog="Exit codes: 0 done, 1 failed, 2 refused (the configuration or the command line is wrong).",
 )
+
+app.add_typer(cli_dlq.app, name="dlq")
 
 LogLevel = Annotated[
     str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
@@ -173,11 +176,8 @@ def forward(
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")
 def top(
-    url: Annotated[str, typer.Option(help="The bridge.")] = "http://127.0.0.1:8080",
-    admin_key_file: Annotated[
-        Path | None,
-        typer.Option(help="A file with the admin key; else MQBRIDGE_ADMIN_KEY.", dir_okay=False, show_default=False),
-    ] = None,
+    url: Url = DEFAULT_URL,
+    admin_key_file: AdminKeyFile = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3_600)] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, then stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the bridge says, a line of JSON a look.")] = False,

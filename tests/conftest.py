@@ -17,7 +17,7 @@ from tests.brokers import KINDS, Pool, RealBroker, start_own
 if TYPE_CHECKING:
     from pathlib import Path
 
-BROKER_FIXTURES = {"broker", "own_broker"}
+BROKER_FIXTURES = {"broker", "brokers", "own_broker"}
 OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 

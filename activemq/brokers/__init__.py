@@ -3,6 +3,7 @@
 from activemq.brokers.artemis import ARTEMIS
 from activemq.brokers.attendance import Attendance
 from activemq.brokers.classic import CLASSIC
+from activemq.brokers.epitaph import Epitaph
 from activemq.brokers.profile import Profile, Question
 from activemq.errors import ConnectFailedError
 
@@ -27,4 +28,4 @@ def profile_for(kind: str, server: str) -> Profile:
         raise ConnectFailedError(f"no profile for {kind} in this version; it knows: {known}") from None
 
 
-__all__ = ["PROFILES", "Attendance", "Profile", "Question", "profile_for"]
+__all__ = ["PROFILES", "Attendance", "Epitaph", "Profile", "Question", "profile_for"]

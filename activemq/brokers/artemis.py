@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from activemq.brokers.attendance import Attendance
+from activemq.brokers.epitaph import Epitaph
 from activemq.brokers.profile import Question
 from activemq.brokers.values import whole_number
 
@@ -29,6 +30,9 @@ _ONE_BROKER: Final = "one-broker "  # likewise, with the beacon's name
 _NO_PATTERNS: Final = "no-patterns "
 _COUNT: Final = "_AMQ_ConsumerCount"
 _WILDCARDS: Final = "*#"
+_DEAD_LETTERS: Final = "DLQ"
+_LETTER: Final = 64 * 1024  # bytes of an average one, more than most have
+_SEARCH: Final = 64 * 1024 * 1024  # bytes that may be held unacknowledged to find one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ class Artemis:
     # An ACK in a transaction takes effect at once, and is not undone [2.57].
     acks_in_transactions: bool = False
     tells_text: bool = False
+    replies_need: str = (
+        "has the STOMP acceptor anycastPrefix=/queue/;multicastPrefix=/topic/, are addresses of bridge.reply.# "
+        "MULTICAST, and may this login create and read them? docs/brokers.md has the settings"
+    )
+    presence_needs: str = (
+        "may this login manage activemq.management and read activemq.notifications, is the broker in no cluster, "
+        "and does nobody listen by a wildcard?"
+    )
     token: str = ""
 
     def recognises(self, server: str) -> bool:
@@ -93,10 +105,9 @@ class Artemis:
         return whole_number(frame.get("timestamp"))
 
     def once(self, frame: Frame, what: str) -> Sequence[tuple[str, str]]:
-        # `message-id` is the consumer's number and the message's; the message's alone outlives a delivery. It is here
-        # because a correlation id of others need not be unique.
-        number = (frame.get("message-id") or "").rpartition(",")[2]
-        return [("_AMQ_DUPL_ID", f"{frame.get('correlation-id') or ''}-{number}-{what}"[:1_000])]
+        # With the number, because a correlation id of others need not be unique; it comes last, so that it is not cut.
+        correlation_id = (frame.get("correlation-id") or "")[:900]
+        return [("_AMQ_DUPL_ID", f"{correlation_id}-{_number(frame)}-{what}")]
 
     def roll_call(self, queues: Sequence[str], beacon: str) -> Sequence[Mapping[str, str]]:  # noqa: ARG002 - see questions
         names = ",".join(f"'{queue}'" for queue in queues)
@@ -130,6 +141,52 @@ class Artemis:
             if asked.startswith(question):
                 return Attendance((asked.removeprefix(question),), int(number <= most), is_topic=True, certain=True)
         return None
+
+    # -- dead letters: it ignores `browser:true` and consumes, and no selector picks a message by its number [2.57]
+
+    def dead_letters(self, queues: Sequence[str]) -> Sequence[str]:  # noqa: ARG002 - one for all
+        return [_DEAD_LETTERS]
+
+    def is_dead_letters(self, name: str) -> bool:
+        return name == _DEAD_LETTERS
+
+    @property
+    def browses(self) -> bool:
+        return False
+
+    @property
+    def shows_at_most(self) -> int | None:
+        return None
+
+    def look(self, queue: str, prefetch: int, only: str | None = None) -> Mapping[str, str]:  # noqa: ARG002
+        return {**self.consume(queue), "consumer-window-size": str(min(prefetch * _LETTER, _SEARCH))}
+
+    def looked(self, frame: Frame) -> bool:  # noqa: ARG002 - it does not say
+        return False
+
+    def pick(self, queue: str, name: str) -> Mapping[str, str]:  # noqa: ARG002
+        return {**self.consume(queue), "consumer-window-size": str(_SEARCH)}
+
+    def letter_name(self, frame: Frame) -> str:
+        return _number(frame)
+
+    def epitaph(self, frame: Frame) -> Epitaph:
+        return Epitaph(frame.get("_AMQ_ORIG_QUEUE") or frame.get("_AMQ_ORIG_ADDRESS"))
+
+    @property
+    def epitaph_properties(self) -> frozenset[str]:
+        origin = {f"_AMQ_ORIG_{what}" for what in ("ADDRESS", "QUEUE", "MESSAGE_ID", "ROUTING_TYPE")}
+        return frozenset({*origin, "_AMQ_ACTUAL_EXPIRY", "_AMQ_DUPL_ID", "destination-type"})
+
+    def queue_of(self, destination: str) -> str | None:
+        # As its sender wrote it; a JMS client writes the bare name.
+        name = destination.removeprefix("/queue/")
+        return name if name and "/" not in name else None
+
+
+def _number(frame: Frame) -> str:
+    """Return the message's own number, which outlives a delivery: `message-id` is the consumer's, and then that."""
+    return (frame.get("message-id") or "").rpartition(",")[2]
 
 
 def _count(correlation_id: str, answer_to: str, operation: str, value: str) -> Question:

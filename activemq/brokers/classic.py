@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from activemq.brokers.attendance import Attendance
+from activemq.brokers.epitaph import Epitaph
 from activemq.brokers.values import whole_number
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ _ADVISORIES: Final = "ActiveMQ.Advisory.Consumer."
 _COMMA: Final = "&sbquo;"  # how the name of an advisory topic writes the comma of a composite destination
 # A header line is at most 10 KiB [6.3.1]; a queue's name is at most 128 characters.
 _QUEUES_AT_ONCE: Final = 40
+# The broker's own default, and the prefix of the individual dead-letter queues in this project's configuration.
+_DEAD_LETTERS: Final = "ActiveMQ.DLQ"
+_DEAD_LETTERS_OF: Final = "DLQ."
+_QUEUE: Final = "/queue/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,8 @@ class Classic:
     names_refused_subscriptions: bool = True
     acks_in_transactions: bool = True
     tells_text: bool = True
+    replies_need: str = "may this login create, write and read temporary queues?"
+    presence_needs: str = "are its advisories on, and may this login read them and the topic bridge.presence?"
 
     def recognises(self, server: str) -> bool:
         return server.startswith("ActiveMQ/")  # Artemis says ActiveMQ-Artemis/…
@@ -37,7 +44,7 @@ class Classic:
         return self
 
     def queue(self, name: str) -> str:
-        return f"/queue/{name}"
+        return f"{_QUEUE}{name}"
 
     def topic(self, name: str) -> str:
         return f"/topic/{name}"
@@ -102,6 +109,55 @@ class Classic:
             return None
         parts = (name.rpartition("://")[2] for name in names.split(_COMMA))
         return Attendance(tuple(parts), listeners, kind == "Topic")
+
+    def dead_letters(self, queues: Sequence[str]) -> Sequence[str]:
+        return [*dict.fromkeys(f"{_DEAD_LETTERS_OF}{queue}" for queue in queues), _DEAD_LETTERS]
+
+    def is_dead_letters(self, name: str) -> bool:
+        return name == _DEAD_LETTERS or (name.startswith(_DEAD_LETTERS_OF) and name != _DEAD_LETTERS_OF)
+
+    @property
+    def browses(self) -> bool:
+        return True
+
+    @property
+    def shows_at_most(self) -> int | None:
+        return 400  # maxBrowsePageSize
+
+    def look(self, queue: str, prefetch: int, only: str | None = None) -> Mapping[str, str]:
+        # A browser gets the first messages (see above), fewer if the broker's memory is short, and then
+        # the end; what a worker holds unacknowledged is among them. It is sent no more than the prefetch before its
+        # ACKs come, which do nothing else [6.3.1].
+        headers = {**self.consume(queue, prefetch), "browser": "true"}
+        return headers if only is None else {**headers, **_only(only)}
+
+    def looked(self, frame: Frame) -> bool:
+        # A sender can set `browser`, but not the message's id.
+        return frame.raw("browser") == "end" and frame.raw("message-id") == "0"
+
+    def pick(self, queue: str, name: str) -> Mapping[str, str]:
+        return {**self.consume(queue), **_only(name)}
+
+    def letter_name(self, frame: Frame) -> str:
+        return frame.get("message-id") or ""
+
+    def epitaph(self, frame: Frame) -> Epitaph:
+        queue = self.queue_of(frame.get("original-destination") or "")
+        return Epitaph(queue, frame.get("dlqDeliveryFailureCause"))
+
+    @property
+    def epitaph_properties(self) -> frozenset[str]:
+        return frozenset({"original-destination", "originalExpiration", "dlqDeliveryFailureCause"})
+
+    def queue_of(self, destination: str) -> str | None:
+        name = destination.removeprefix(_QUEUE)
+        return name if name and name != destination else None
+
+
+def _only(name: str) -> Mapping[str, str]:
+    """Return the selector for one message; ``name`` may have come from a client of the broker, and hold anything."""
+    quoted = name.replace("'", "''")
+    return {"selector": f"JMSMessageID = '{quoted}'"}
 
 
 def _selector(queues: Sequence[str], beacon: str | None) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from activemq.brokers.attendance import Attendance
+    from activemq.brokers.epitaph import Epitaph
     from activemq.frames import Frame
 
 # What every kind of broker takes as one plain queue. Classic still reads `a,b` as two destinations, `>` and `*` as
@@ -55,6 +56,16 @@ class Profile(Protocol):
     @property
     def tells_text(self) -> bool:
         """Whether a text message comes without ``content-length``, which tells it from one of bytes."""
+        ...
+
+    @property
+    def replies_need(self) -> str:
+        """What to look at if nothing arrives at :meth:`reply_to`: a question to an operator."""
+        ...
+
+    @property
+    def presence_needs(self) -> str:
+        """What to look at if the broker does not tell who listens: a question to an operator."""
         ...
 
     def recognises(self, server: str) -> bool:
@@ -151,4 +162,80 @@ class Profile(Protocol):
 
     def attendance(self, frame: Frame) -> Attendance | None:
         """Read a message of :meth:`roll_call` or an answer; None if it is nothing of that sort."""
+        ...
+
+    # -- dead letters: what nobody takes any more, and how operators look at it (activemq.deadletters)
+
+    def dead_letters(self, queues: Sequence[str]) -> Sequence[str]:
+        """Return the queues in which the broker itself puts dead messages of ``queues``; names, each once.
+
+        Where that can be configured: the one that this project's own broker configuration names, and the default of
+        the broker. A name of a queue that does not exist does no harm: it counts as empty.
+        """
+        ...
+
+    def is_dead_letters(self, name: str) -> bool:
+        """Say whether a queue of this name can only be one of :meth:`dead_letters`, of whichever queue.
+
+        Operators may look into these, and drop what is there, so it has to be false for any name that a route's queue
+        could have by chance.
+        """
+        ...
+
+    @property
+    def browses(self) -> bool:
+        """Whether :meth:`look` leaves the messages with everybody else, and :meth:`looked` tells its end.
+
+        True: messages are acknowledged as they are looked at, which does not take them; the broker sends no more than
+        the prefetch ahead. False: there is no such thing at this broker (Artemis ignores ``browser:true`` and
+        consumes), and :meth:`look` takes messages as a worker would. None of them is acknowledged, so that the end of
+        the connection gives them all back, in their order; that nothing more comes shows in silence. Where the broker
+        counts deliveries each look counts as one, so its own limit must not apply to queues of dead letters.
+        """
+        ...
+
+    @property
+    def shows_at_most(self) -> int | None:
+        """How many messages :meth:`look` shows at most, by the broker's default; None: all."""
+        ...
+
+    def look(self, queue: str, prefetch: int, only: str | None = None) -> Mapping[str, str]:
+        """Return the SUBSCRIBE headers with which to look through a queue from its head, taking nothing for good.
+
+        ``prefetch``: how many messages may be on their way at once; where the broker does not browse, how many are
+        looked at. ``only``: just the message of this :meth:`letter_name`, where the broker can pick one; else all.
+        The ack mode is ``client-individual``.
+        """
+        ...
+
+    def looked(self, frame: Frame) -> bool:
+        """Say whether this MESSAGE is no message but the end of :meth:`look`; nothing that a sender writes can be."""
+        ...
+
+    def pick(self, queue: str, name: str) -> Mapping[str, str]:
+        """Return the SUBSCRIBE headers with which to take the message of this :meth:`letter_name`, to be acknowledged.
+
+        Where the broker cannot pick one: headers that give all from the head, ``client-individual``, with a prefetch as
+        large as may be held unacknowledged for the search.
+        """
+        ...
+
+    def letter_name(self, frame: Frame) -> str:
+        """Return what names a message in its queue; empty if there is nothing.
+
+        The same at each look, also after it was delivered and given back; no other message ever in the queue has it.
+        """
+        ...
+
+    def epitaph(self, frame: Frame) -> Epitaph:
+        """Read what the broker wrote on a dead letter. What cannot be read, or is foreign, counts as not said."""
+        ...
+
+    @property
+    def epitaph_properties(self) -> frozenset[str]:
+        """The names under which :meth:`epitaph` reads: a message that is made anew does not have them."""
+        ...
+
+    def queue_of(self, destination: str) -> str | None:
+        """Return the name of the queue that a ``destination`` header of a MESSAGE means; None: it is no queue."""
         ...

@@ -54,8 +54,8 @@ class Distribution:
     title: str
     version: str
     main_class: str
-    arguments: tuple[str, ...]
     coordinates: tuple[Coordinate, ...]
+    arguments: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
     @property

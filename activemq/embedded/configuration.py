@@ -53,7 +53,8 @@ class Login:
 class BrokerLimits:
     """Sizes in bytes: one frame, messages in memory, on disk, and spooled to disk.
 
-    Artemis has no limit for a STOMP frame; ``store`` is for each queue there, and what is spooled counts in it.
+    Artemis has no limit for a STOMP frame; ``store`` is for each queue there, what is spooled counts in it, and bodies
+    of more than 100 KiB do not: they are files, until there are 256 MiB left on the disk.
     """
 
     max_frame: int = 4 * MIB

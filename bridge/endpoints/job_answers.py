@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from bridge.jobs.results import answer_of
 from bridge.problems import Problem
+from bridge.times import rfc3339
 from bridge.translate import Answer
 
 if TYPE_CHECKING:
@@ -29,20 +29,14 @@ def document_of(job: Job, public_url: str) -> bytes:
         "id": job.id,
         "route": job.route,
         "state": job.state.value,
-        "created": _time(job.created_ms),
-        "started": _time(job.started_ms),
-        "finished": _time(job.finished_ms),
+        "created": rfc3339(job.created_ms),
+        "started": rfc3339(job.started_ms),
+        "finished": rfc3339(job.finished_ms),
         "attempts": job.attempts,
         "progress": None,
         "links": {"self": at, "result": f"{at}/result"},
     }
     return json.dumps(document).encode()
-
-
-def _time(epoch_ms: int | None) -> str | None:
-    if epoch_ms is None:
-        return None
-    return datetime.fromtimestamp(epoch_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def state_header(job: Job) -> tuple[bytes, bytes]:

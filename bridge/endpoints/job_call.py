@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bridge import translate
 from bridge.endpoints.job_answers import as_document, as_result, location_of, state_header
 from bridge.exchange import End
-from bridge.jobs.model import Job, Request, Rules, key_of
+from bridge.jobs.making import new_job, own_properties
+from bridge.jobs.model import Job, Request, key_of
 from bridge.jobs.service import not_confirmed
 from bridge.jobs.store import StoreUnavailableError
 from bridge.problems import Problem
@@ -47,39 +48,27 @@ class JobCall:
             raw_key = head.idempotency_key.strip(b'"')
             named = dict(properties)
             key = key_of(raw_key, named["http_method"], named["http_target"], body)
-        now_ms = self._jobs.now_ms()
-        job = Job(
-            id=call.correlation_id,
+        job = new_job(
+            self._route,
+            call.correlation_id,
             caller=call.principal.name,
-            route=settings.name,
             path=call.scope["raw_path"].decode("latin-1"),
-            rules=Rules(settings.max_reply, tuple((name, header.decode()) for name, header in self._route.returns)),
-            created_ms=now_ms,
-            deadline_ms=now_ms + round(settings.job_timeout * 1_000),
+            now_ms=self._jobs.now_ms(),
             retention_ms=call.endpoint.rules.retention_ms,
             key=key,
         )
+        own = own_properties(settings)
+        if raw_key is not None:
+            own += (("idempotency_key", raw_key.decode("ascii")),)
         request = Request(
             queue=settings.queue,
             priority=translate.priority_of(head.priority, settings.priority_ceiling),
-            properties=(*self._own_properties(raw_key), *properties),
+            properties=(*own, *properties),
             body=body,
             text=translate.as_text(settings.message, head, body),
         )
         self._submitted = await self._jobs.submit(job, request)
         call.correlation_id = self._submitted.job.id
-
-    def _own_properties(self, raw_key: bytes | None) -> tuple[tuple[str, str], ...]:
-        settings = self._route.settings
-        own = [
-            ("attempt", "1"),
-            ("max_attempts", str(settings.max_attempts)),
-            ("redeliver", "true" if settings.redeliver else "false"),
-            ("max_reply", str(settings.max_reply)),
-        ]
-        if raw_key is not None:
-            own.append(("idempotency_key", raw_key.decode("ascii")))
-        return tuple(own)
 
     async def answer(self) -> None:
         """Answer the caller, by whichever way it prefers. Raises :class:`Problem`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MAX_CALLER: Final = 255  # characters of a caller's name
 DAY_MS: Final = 24 * 3_600 * 1_000
 GONE_FOR_MS: Final = 7 * DAY_MS  # how long a job that was cleaned away is still known to have been (docs/http.md)
 

@@ -232,8 +232,8 @@ def _by_line(fault: Fault) -> int:
 
 
 def _notes(document: Document) -> Iterator[str]:
-    if document.broker.kind in {"artemis", "rabbitmq"}:
-        yield f'broker.kind = "{document.broker.kind}": this version has been run with ActiveMQ Classic only'
+    if document.broker.kind == "rabbitmq":
+        yield 'broker.kind = "rabbitmq": this version has no profile for it and will not connect'
     if document.server.allow_anonymous and (document.callers or document.jwt):
         yield "server.allow_anonymous does nothing: there are callers, and whoever calls must be one"
     for index, caller in enumerate(document.callers):

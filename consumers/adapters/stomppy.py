@@ -20,12 +20,12 @@ from activemq.brokers.profile import QUEUE_NAME
 from activemq.clock import Clock
 from activemq.errors import ConnectionLostError, MessageError, ProtocolError, ServerError
 from activemq.frames import Frame
-from activemq.message import RequestMessage, encode_copy, encode_poison, encode_reply
+from activemq.message import POISON, RequestMessage, encode_copy, encode_poison, encode_reply
 from consumers.adapters.stomppy_link import Link
 from consumers.answer import call_of, deadline_of, encode_answer, replies_to, timings
 from consumers.counts import Counts
 from consumers.handler import is_async, make_call
-from consumers.policies.attempts import POISON, Verdict, judge, told
+from consumers.policies.attempts import Verdict, judge, told
 from consumers.policies.cancellations import Cancellations
 from consumers.reply import BadReplyError, RefusedError, Reply
 from consumers.request import Request

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # For requesters that do not say.
 DEFAULT_MAX_ATTEMPTS: Final = 10
-POISON: Final = ".poison"
 
 
 class Verdict(enum.Enum):

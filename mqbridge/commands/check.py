@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from activemq.errors import ActiveMQError
+from activemq.frames import encode
 from bridge.app import Bridge
 from bridge.server import choose
 from bridge.settings import Settings, SettingsError, load
@@ -18,8 +20,11 @@ from mqbridge.environment import environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from activemq import Client
+
 CONNECT_WITHIN = 5.0  # seconds
 PRESENCE_WITHIN = 3.0  # seconds
+REPLY_WITHIN = 3.0  # seconds
 SKEW = 1_000  # ms; more than this and the two clocks deserve a look
 
 
@@ -81,13 +86,30 @@ async def _look_at_broker(settings: Settings) -> list[Finding]:
         return [
             Finding("broker", ok=True, detail=f"{urls}: connected ({client.profile.kind})"),
             Finding("echo", ok=clock.measured, detail=f"clock offset {skew}" if clock.measured else "no echo came back",
-                    advice="" if clock.measured else "may this login create and write temporary queues?"),
+                    advice="" if clock.measured else client.profile.replies_need),
             Finding("clocks", ok=abs(clock.offset_ms) < SKEW, detail=skew,
                     advice="" if abs(clock.offset_ms) < SKEW else "deadlines are corrected for it, but use NTP"),
+            await _look_at_replies(client),
             *await _look_at_workers(bridge),
         ]  # fmt: skip
     finally:
         await bridge.stop()
+
+
+async def _look_at_replies(client: Client) -> Finding:
+    """Say whether what is sent to a reply destination of ours comes here, as a worker's reply would."""
+    came = asyncio.Event()
+    client.subscribe(lambda profile: profile.replies("check"), lambda _: came.set())
+    reply_to = client.profile.reply_to("check")
+    try:
+        data = encode("SEND", [("destination", reply_to), ("receipt", "check")])
+        await client.request_receipt(data, "check", timeout=REPLY_WITHIN)
+        async with asyncio.timeout(REPLY_WITHIN):
+            await came.wait()
+    except (TimeoutError, ActiveMQError) as error:
+        why = str(error) or "it does not arrive"
+        return Finding("replies", ok=False, detail=f"{reply_to}: {why}", advice=client.profile.replies_need)
+    return Finding("replies", ok=True, detail="they arrive")
 
 
 async def _look_at_workers(bridge: Bridge) -> list[Finding]:
@@ -103,6 +125,6 @@ async def _look_at_workers(bridge: Bridge) -> list[Finding]:
         elif queue.listeners == 0:
             detail, advice = "nobody listens: calls get 503 no-worker", "start a worker: `mqbridge work MODULE:NAME`"
         else:
-            detail, advice = "the broker does not say who listens", ""
+            detail, advice = "the broker does not say who listens", bridge.client.profile.presence_needs
         findings.append(Finding(f"queue {queue.name}", ok=True, detail=detail, advice=advice, warning=bool(advice)))
     return findings

@@ -7,19 +7,20 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mqbridge.asking import ask, bridge_at
 from mqbridge.console import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpx
+
 TIMEOUT = 5.0  # seconds
-UNREACHABLE = "is it running, and is --url right?"
 
 
 def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int:
@@ -29,8 +30,7 @@ def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int
     away, and looked for again.
     """
     console = Console(highlight=False)
-    headers = {"authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=False) as client:
+    with bridge_at(url, key, TIMEOUT) as client:
         status = look(client)
         if once:
             _print(console, url, status, as_json=as_json)
@@ -45,21 +45,7 @@ def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int
 
 def look(client: httpx.Client) -> dict[str, Any]:
     """Return what `/-/api/status` says. Raises :class:`CommandError`."""
-    try:
-        response = client.get("/-/api/status")
-    except httpx.InvalidURL as error:
-        raise CommandError(f"--url {client.base_url}: {error}", 2) from error
-    except httpx.HTTPError as error:
-        raise CommandError(f"{client.base_url} cannot be reached ({error}); {UNREACHABLE}") from error
-    if response.status_code == 401:
-        raise CommandError(f"{client.base_url} does not know this admin key")
-    try:
-        status = response.json() if response.status_code == 200 else None
-    except ValueError:
-        status = None
-    if not isinstance(status, dict) or "routes" not in status:
-        raise CommandError(f"{client.base_url} answered {response.status_code}: is it a bridge of this version?")
-    return status
+    return ask(client, "GET", "/-/api/status", "routes")
 
 
 def _lines(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from activemq.brokers import PROFILES, Profile, profile_for
+from activemq import Frame
+from activemq.brokers import PROFILES, Epitaph, Profile, profile_for
 from activemq.brokers.artemis import ARTEMIS
 from activemq.brokers.classic import CLASSIC
 from activemq.errors import ConnectFailedError
@@ -57,3 +58,56 @@ def test_classic_gives_a_slot_one_message_at_a_time() -> None:
 
 def test_classic_takes_the_absolute_deadline() -> None:
     assert CLASSIC.expiry(1_700_000_000_000, 30_000) == ("expires", "1700000000000")
+
+
+# -- dead letters
+
+
+def test_each_queue_has_its_dead_letters_and_all_have_the_brokers_own():
+    assert CLASSIC.dead_letters(["a", "b", "a"]) == ["DLQ.a", "DLQ.b", "ActiveMQ.DLQ"]
+    assert CLASSIC.dead_letters([]) == ["ActiveMQ.DLQ"]
+
+
+@pytest.mark.parametrize(
+    ("name", "dead"),
+    [("ActiveMQ.DLQ", True), ("DLQ.a", True), ("DLQ.", False), ("DLQ", False), ("a.DLQ.b", False), ("dlq.a", False)],
+)
+def test_only_the_names_that_the_configurations_give_are_dead_letters(name, dead):
+    assert CLASSIC.is_dead_letters(name) is dead
+
+
+def test_a_look_is_a_browse_and_of_one_message_with_a_selector():
+    assert CLASSIC.look("q", 7) == {
+        "destination": "/queue/q", "ack": "client-individual", "activemq.prefetchSize": "7", "browser": "true",
+    }  # fmt: skip
+    assert CLASSIC.look("q", 1, "ID:it's")["selector"] == "JMSMessageID = 'ID:it''s'"
+    assert CLASSIC.pick("q", "x' OR 'a'='a")["selector"] == "JMSMessageID = 'x'' OR ''a''=''a'"
+    assert "browser" not in CLASSIC.pick("q", "x")
+
+
+@pytest.mark.parametrize(
+    ("headers", "queue", "reason"),
+    [
+        ({}, None, None),
+        ({"original-destination": "/queue/a.b", "dlqDeliveryFailureCause": "x: y"}, "a.b", "x: y"),
+        ({"original-destination": "/topic/a"}, None, None),
+        ({"original-destination": "/queue/"}, None, None),
+        ({"original-destination": "a"}, None, None),
+    ],
+)
+def test_an_epitaph_is_what_the_broker_wrote(headers, queue, reason):
+    assert CLASSIC.epitaph(Frame.of("MESSAGE", headers)) == Epitaph(queue, reason)
+
+
+@pytest.mark.parametrize(
+    ("headers", "end"),
+    [
+        ({"browser": "end", "message-id": "0"}, True),
+        ({"browser": "end", "message-id": "ID:1"}, False),
+        ({"message-id": "0"}, False),
+        ({"browser": "end"}, False),
+        ({"browser": "ends", "message-id": "0"}, False),
+    ],
+)
+def test_only_the_brokers_own_word_ends_a_look(headers, end):
+    assert CLASSIC.looked(Frame.of("MESSAGE", headers)) is end

@@ -16,7 +16,10 @@ from bridge.settings import Caller, Jwt, Route, Server, Settings
 
 ENCODED = {"pass_headers": ("content-encoding",)}
 # What only the bridge's own pages answer.
-OF_PAGES = {"method-not-allowed", "settings-refused", "no-job", "job-gone", "job-final"}
+OF_PAGES = {
+    "method-not-allowed", "settings-refused", "no-job", "job-gone", "job-final",
+    "no-dead-letter", "dead-letter-busy", "not-replayable",
+}  # fmt: skip
 OF_EVENTS = {"slow-reader"}  # the last event of a stream, never an answer
 TREE = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from activemq.embedded import EmbeddedBroker
+
 READY_WITHIN = 60.0  # seconds, on a saturated machine
 
 
@@ -99,3 +101,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for command in commands:
         command.close()
+
+
+@pytest.fixture
+def access(broker: EmbeddedBroker, tmp_path: Path) -> list[str]:
+    """The options with which a worker finds the broker."""
+    passcode = tmp_path / "passcode"
+    passcode.write_text(broker.passcode + "\n")
+    return ["--broker", broker.stomp_url, "--login", broker.login, "--passcode-file", str(passcode)]

@@ -25,14 +25,6 @@ async def hello(name: str) -> str:
 """
 
 
-@pytest.fixture
-def access(broker: EmbeddedBroker, tmp_path: Path) -> list[str]:
-    """The options with which a worker finds the broker."""
-    passcode = tmp_path / "passcode"
-    passcode.write_text(broker.passcode + "\n")
-    return ["--broker", broker.stomp_url, "--login", broker.login, "--passcode-file", str(passcode)]
-
-
 def start_bridge(start: Start, broker: EmbeddedBroker, folder: Path, queue: str = "cli.hello") -> tuple[Command, str]:
     (folder / "bridge.toml").write_text(
         f'[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\n'
@@ -76,6 +68,7 @@ def test_an_operator_looks_inside_with_the_key_that_the_bridge_printed(
     assert bridge.output.count(key) == 1
 
 
+@pytest.mark.every_broker
 def test_check_is_content_with_a_broker_that_answers(start: Start, broker: EmbeddedBroker, tmp_path: Path) -> None:
     _, _ = start_bridge(start, broker, tmp_path)
     command = start("check", "--config", "bridge.toml", environ={"MQBRIDGE_BROKER__PASSCODE": broker.passcode})
@@ -123,15 +116,16 @@ async def test_a_worker_says_which_queue_it_may_not_read(start: Start, own_broke
     assert "Traceback" not in worker.output
 
 
-def test_a_broker_of_ones_own_keeps_its_passcode_and_stops_on_ctrl_c(start: Start, tmp_path: Path) -> None:
-    first = start("broker", "--stomp-port", 0, "--openwire-port", 0, "--data", tmp_path / "data")
+@pytest.mark.parametrize("kind", ["classic", "artemis"])
+def test_a_broker_of_ones_own_keeps_its_passcode_and_stops_on_ctrl_c(start: Start, tmp_path: Path, kind: str) -> None:
+    first = start("broker", "--kind", kind, "--stomp-port", 0, "--openwire-port", 0, "--data", tmp_path / "data")
     first.wait_for("mqbridge: broker ready on stomp://127.0.0.1:")
     passcode = tmp_path / "data" / "passcode"
     assert stat.S_IMODE(passcode.stat().st_mode) == 0o600
     secret = passcode.read_text()
     first.signal(signal.SIGINT)
     assert first.exit_code() == 0, first.output
-    second = start("broker", "--stomp-port", 0, "--openwire-port", 0, "--data", tmp_path / "data")
+    second = start("broker", "--kind", kind, "--stomp-port", 0, "--openwire-port", 0, "--data", tmp_path / "data")
     second.wait_for("broker ready")
     assert passcode.read_text() == secret
     assert secret.strip() not in first.output + second.output

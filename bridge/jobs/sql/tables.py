@@ -19,6 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
+from bridge.jobs.model import MAX_CALLER
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
@@ -33,7 +35,6 @@ OPTIONS: Final[dict[str, Any]] = {
     "mariadb_charset": "utf8mb4",
     "mariadb_collate": "utf8mb4_bin",
 }
-MAX_CALLER: Final = 255  # characters
 
 
 class Exact(TypeDecorator[str]):
