@@ -47,7 +47,8 @@ class Artemis:
     acks_in_transactions: bool = False
     tells_text: bool = False
     replies_need: str = (
-        "has the STOMP acceptor anycastPrefix=/queue/;multicastPrefix=/topic/, are addresses of bridge.reply.# "
+        "has the STOMP acceptor anycastPrefix=/queue/,queue://,temp-queue:// and "
+        "multicastPrefix=/topic/,topic://,temp-topic://, are addresses of bridge.reply.# "
         "MULTICAST, and may this login create and read them? docs/brokers.md has the settings"
     )
     presence_needs: str = (
