@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from activemq.errors import ActiveMQError, ConnectFailedError, ConnectionLostError, ReceiptTimeoutError, ServerError
-from activemq.frames import encode
+from activemq.frames import ack_headers, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ class Visit:
         receipt = f"removed-{self._acks}"
         if self._lost.done():
             raise self._lost.result()
-        fields = [("id", frame.get("ack") or ""), ("receipt", receipt)]
+        fields = [*ack_headers(frame), ("receipt", receipt)]
         await self.client.request_receipt(encode("ACK", fields), receipt, timeout=ACK_TIMEOUT)
 
     # -- inside

@@ -157,6 +157,12 @@ class Frame:
         return f"<Frame {self.command} {len(self._head)} B head, {len(self.body)} B body>"
 
 
+def ack_headers(frame: Frame) -> list[tuple[str, str]]:
+    """Return the headers of the ACK for a MESSAGE, by the version of STOMP that it came in."""
+    names = ("id",) if frame.version == "1.2" else ("subscription", "message-id")
+    return [(name, frame.get("ack" if name == "id" else name) or "") for name in names]
+
+
 def encode(command: str, headers: Iterable[tuple[str, str]], body: bytes = b"") -> bytes:
     """Encode a frame of STOMP 1.2.
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from activemq.errors import ActiveMQError, ConnectionLostError
+from activemq.frames import ack_headers
 from activemq.frames import encode as encode_frame
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def _in_transaction(client: Client, frame: Frame, generation: int, encode:
             with suppress(ActiveMQError):  # with no connection there is no transaction either
                 client.send(encode_frame("ABORT", [("transaction", name)]))
         raise
-    ack = encode_frame("ACK", [("id", frame.get("ack") or ""), ("transaction", name)])
+    ack = encode_frame("ACK", [*ack_headers(frame), ("transaction", name)])
     commit = encode_frame("COMMIT", [("transaction", name), ("receipt", name)])
     await client.request_receipt(ack + commit, name, timeout=MOVE_TIMEOUT)
 

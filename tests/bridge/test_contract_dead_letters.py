@@ -17,6 +17,8 @@ from tests.bridge.callers import PATIENCE, until
 from tests.bridge.harness import ToldWorker, client_for
 from tests.bridge.letters import BEARER, KEY, a_desk
 
+pytestmark = pytest.mark.every_broker
+
 
 @pytest.fixture
 def queue():
@@ -64,17 +66,25 @@ async def test_other_methods_are_refused(desk, path, method):
 # -- lists
 
 
+def dead_letter_queues(desk):
+    """That of our configuration, and the broker's default; one and the same, or two."""
+    names = desk.client.profile.dead_letters([desk.queue])
+    return names[0], names[-1]
+
+
 async def test_every_route_has_its_queues_and_an_empty_one_counts_none(desk):
     await desk.park()
     await desk.park()
     listed = await desk.json()
     shelves = {shelf["queue"]: shelf for shelf in listed["queues"]}
+    ours, stock = dead_letter_queues(desk)
     assert shelves[desk.poison] == {
         "queue": desk.poison, "kind": "poison", "routes": ["echo"], "count": 2, "more": False,
     }  # fmt: skip
-    assert shelves[desk.dead] == {"queue": desk.dead, "kind": "dead", "routes": ["echo"], "count": 0, "more": False}
-    assert shelves["ActiveMQ.DLQ"]["kind"] == "dead"
-    assert len(shelves) == 3
+    if ours != stock:
+        assert shelves[ours] == {"queue": ours, "kind": "dead", "routes": ["echo"], "count": 0, "more": False}
+    assert shelves[stock]["kind"] == "dead"
+    assert set(shelves) == {desk.poison, ours, stock}
 
 
 async def test_a_look_takes_nothing(desk, broker):
@@ -85,7 +95,8 @@ async def test_a_look_takes_nothing(desk, broker):
         await desk.json(f"/{(await desk.the_letter())['id']}")
     async with ToldWorker(broker, desk.poison) as taker:
         frame = await taker.request(desk.poison)
-        assert (frame.body, frame.get("redelivered")) == (b"one", None)
+        assert frame.body == b"one"
+        assert frame.get("redelivered") in (None, "false")
 
 
 @pytest.mark.parametrize("number", [4, 5, 6])
@@ -180,6 +191,8 @@ HOSTILE = {
 
 
 async def test_hostile_headers_are_shown_as_they_are_and_harm_nothing(desk, broker):
+    if "1.2" not in desk.client.profile.versions:
+        pytest.skip("STOMP 1.1 has no escape for CR, so this test cannot send them")
     await desk.park(b"first")
     await desk.park(b"hostile", **HOSTILE)
     await desk.park(b"last")
@@ -268,6 +281,8 @@ async def test_a_dropped_letter_is_gone_and_the_others_stay(desk):
 
 
 async def test_a_letter_that_somebody_holds_is_said_to_be_held_and_given_back_it_can_be_dropped(desk, broker):
+    if not desk.client.profile.browses:
+        pytest.skip("without a browser nobody sees what another holds: it is said not to be there")
     await desk.park()
     letter = await desk.the_letter()
     taken: asyncio.Queue[Frame] = asyncio.Queue()
@@ -329,7 +344,7 @@ async def test_a_login_that_may_not_read_is_a_503_that_the_log_explains(own_brok
         response = await desk.ask(f"?queue={desk.poison}")
     assert (response.status, response.name) == (503, "broker-unavailable")
     assert "refuses this" in response.problem["detail"]
-    assert "not authorized" in caplog.text
+    assert "not authorized" in caplog.text or "does not have permission" in caplog.text
     assert limited.passcode not in caplog.text
 
 
