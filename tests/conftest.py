@@ -40,7 +40,8 @@ def kinds_of(config: pytest.Config) -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "broker_kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_broker"):
-        metafunc.parametrize("broker_kind", kinds_of(metafunc.config), scope="session")
+        # Indirect, so that a test that does not say which kind it wants is not given the last one's broker.
+        metafunc.parametrize("broker_kind", kinds_of(metafunc.config), scope="session", indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,9 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def broker_kind() -> str:
+def broker_kind(request: pytest.FixtureRequest) -> str:
     """The kind of ``broker`` and ``own_broker``."""
-    return "classic"
+    return str(getattr(request, "param", "classic"))
 
 
 @pytest.fixture(scope="session")

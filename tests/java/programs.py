@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Java programs speak OpenWire or CORE, so these tests are of the two ActiveMQs.
-on_both = pytest.mark.parametrize("broker_kind", ["classic", "artemis"], scope="session")
+on_both = pytest.mark.parametrize("broker_kind", ["classic", "artemis"], scope="session", indirect=True)
 READY_WITHIN = 60.0  # seconds, on a saturated machine
 
 

@@ -14,7 +14,7 @@ from tests.bridge.harness import running, settings_for
 WORKERS = [("classic", "plain-jms"), ("classic", "spring-boot"), ("classic", "camel"), ("artemis", "plain-jms")]
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.parametrize(("broker_kind", "worker"), WORKERS, scope="session"),
+    pytest.mark.parametrize(("broker_kind", "worker"), WORKERS, scope="session", indirect=["broker_kind"]),
 ]
 
 WORDS = {"content-type": "text/plain"}
