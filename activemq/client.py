@@ -14,6 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, Self
 
 from activemq.clock import Clock
+from activemq.connection import Connection
 from activemq.echo import Echo
 from activemq.errors import (
     ActiveMQError,
@@ -25,16 +26,16 @@ from activemq.errors import (
 from activemq.frames import Limits
 from activemq.frames import encode as encode_frame
 from activemq.move import move
-from activemq.protocol import Credentials
+from activemq.protocol import Credentials, Stomp
 from activemq.servers import Backoff, Server
 from activemq.subscriptions import Subscription, Subscriptions
-from activemq.supervisor import Dialling, Supervisor
+from activemq.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from activemq.brokers import Profile
-    from activemq.connection import Connection
+    from activemq.connection import Channel
     from activemq.frames import Frame
     from activemq.move import Encode
     from activemq.subscriptions import OnAnswer, OnMessage, OnReceipt
@@ -67,7 +68,11 @@ class Client:
         self.clock = Clock()
         self.generation = 0
         self.last_error: Exception | None = None
-        self._connection: Connection | None = None  # set while frames may be sent
+        self._credentials = credentials or Credentials()
+        self._heartbeat = heartbeat
+        self._limits = limits or Limits()
+        self._connect_timeout = connect_timeout
+        self._connection: Channel | None = None  # set while frames may be sent
         self._profile: Profile | None = None
         self._tells_text = True  # the profile's
         self._connected = asyncio.Event()
@@ -81,13 +86,12 @@ class Client:
         self._listeners: list[tuple[Callable[[], None], Callable[[Exception], None]]] = []
         self._supervisor = Supervisor(
             servers,
-            Dialling(credentials or Credentials(), kind, heartbeat, limits or Limits(), connect_timeout),
+            kind,
             backoff or Backoff(),
+            dial=self._dial,
             make_ready=self._make_ready,
             on_ready=self._on_ready,
             on_failed=self._on_failed,
-            on_frame=self._on_frame,
-            on_lost=self._on_lost,
         )
         self._supervising: asyncio.Task[None] | None = None
 
@@ -255,7 +259,18 @@ class Client:
 
     # -- what the supervisor calls
 
-    async def _make_ready(self, connection: Connection, profile: Profile) -> None:
+    async def _dial(self, server: Server, versions: str) -> Channel:
+        return await Connection.open(
+            server.host,
+            server.port,
+            Stomp(self._credentials, self._heartbeat, self._limits, versions),
+            self._on_frame,
+            self._on_lost,
+            tls=server.tls,
+            timeout=self._connect_timeout,
+        )
+
+    async def _make_ready(self, connection: Channel, profile: Profile) -> None:
         self._profile = profile.on_connection(secrets.token_hex(16))
         self._tells_text = profile.tells_text
         self._connection = connection
@@ -325,7 +340,7 @@ class Client:
         finally:
             self.unsubscribe(subscription)
 
-    def _live(self) -> Connection:
+    def _live(self) -> Channel:
         if self._connection is None:
             raise ConnectionLostError(str(self.last_error or "the connection was lost again"))
         return self._connection

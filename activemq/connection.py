@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import socket
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from activemq.errors import (
     ActiveMQError,
@@ -40,6 +40,22 @@ LOW_WATER: Final = 256 * 1024
 # after each read (measured: 23 -> 2,800 request-replies a second on a stock connector). It sends a packet of its own
 # (5 µs), so not where an answer is about to leave, which carries the acknowledgement along.
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Channel(Protocol):
+    """What a client needs of a connection; see :class:`Connection` for what each does."""
+
+    closed: asyncio.Future[None]
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    async def close(self, timeout: float = 2.0) -> None: ...
+    def abort(self, error: Exception) -> None: ...
+    def give_up(self, error: Exception) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -163,6 +179,16 @@ class Connection(asyncio.Protocol):
         """:meth:`abort` before anybody has the connection: ``on_lost`` is not called."""
         self._on_lost = lambda _: None
         self.abort(error)
+
+    @property
+    def server(self) -> str:
+        """What the broker calls itself."""
+        return self.stomp.server
+
+    @property
+    def version(self) -> str:
+        """The version of STOMP."""
+        return self.stomp.version
 
     @property
     def unsent(self) -> int:

@@ -114,6 +114,11 @@ class Frame:
         """Make a frame from plain headers, as if it had been received."""
         return cls(command, "".join(f"\n{escape(k)}:{escape(v)}" for k, v in headers.items()), body)
 
+    @property
+    def head(self) -> str:
+        """All header lines as on the wire, each with a line feed before it."""
+        return self._head
+
     def get(self, name: str) -> str | None:
         """Return one header's value, unescaped, or ``None``.
 

@@ -260,6 +260,8 @@ def encode_notice(
         f"SEND\ndestination:{request.reply_to}\ncorrelation-id:{escape(request.correlation_id or '')}\n"
         f"reply_kind:{kind}\nattempt:{request.attempt}\nsequence:{sequence}\n"
     )
+    if request.persistent:  # as the reply: the broker keeps the order of messages of one kind only
+        head += "persistent:true\n"
     return _finish(head + _lines(fields), body, is_text(content_type, body) or not body)
 
 

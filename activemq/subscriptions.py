@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from activemq.brokers import Profile
-    from activemq.connection import Connection
+    from activemq.connection import Channel
     from activemq.frames import Frame
 
     OnMessage = Callable[[Frame], None]
@@ -63,8 +63,8 @@ class Subscriptions(dict[str, Subscription]):
         self.coming.clear()
         self._asked.clear()
 
-    def ask(self, connection: Connection, subscription: Subscription, answered: Answered | None = None) -> None:
-        """Send SUBSCRIBE. Raises as :meth:`Connection.write`, with nothing sent."""
+    def ask(self, connection: Channel, subscription: Subscription, answered: Answered | None = None) -> None:
+        """Send SUBSCRIBE. Raises as :meth:`Channel.write`, with nothing sent."""
         answered = answered or self.note
         assert self._profile is not None  # noqa: S101 - for the type checker: there is a connection
         headers = {"id": subscription.id, **subscription.headers(self._profile)}
@@ -83,7 +83,7 @@ class Subscriptions(dict[str, Subscription]):
         self._asked[receipt] = None
         self._receipts[receipt] = on_answer
 
-    async def ask_all(self, connection: Connection) -> None:
+    async def ask_all(self, connection: Channel) -> None:
         """Send all, and wait for the answers; a refusal is one.
 
         Raises :class:`ConnectFailedError` if they do not come, :class:`ConnectionLostError` or as :meth:`ask`.
@@ -117,8 +117,8 @@ class Subscriptions(dict[str, Subscription]):
         asked = subscription.sent == self._generation and subscription.comes_as == subscription.id
         return asked and subscription.error is None and subscription.id in self
 
-    def unsubscribe(self, connection: Connection, subscription: Subscription) -> None:
-        """Send UNSUBSCRIBE. Raises as :meth:`Connection.write`, with nothing sent."""
+    def unsubscribe(self, connection: Channel, subscription: Subscription) -> None:
+        """Send UNSUBSCRIBE. Raises as :meth:`Channel.write`, with nothing sent."""
         if self._profile is None or self._profile.names_refused_subscriptions:
             connection.write(encode("UNSUBSCRIBE", [("id", subscription.id)]))
             return

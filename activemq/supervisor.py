@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from activemq.brokers import profile_for
-from activemq.connection import Connection
 from activemq.errors import ActiveMQError, ConnectFailedError, ConnectionLostError
-from activemq.protocol import VERSIONS, Credentials, Stomp
+from activemq.protocol import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from activemq.brokers import Profile
-    from activemq.frames import Frame, Limits
+    from activemq.connection import Channel
     from activemq.servers import Backoff, Server
 
 log = logging.getLogger(__name__)
@@ -24,45 +22,32 @@ log = logging.getLogger(__name__)
 STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Dialling:
-    """How a connection is opened; ``kind`` names a profile or is ``auto``, times are seconds."""
-
-    credentials: Credentials
-    kind: str
-    heartbeat: float
-    limits: Limits
-    timeout: float
-
-
 class Supervisor:
     """Has one connection opened after the other, for as long as :meth:`run` runs.
 
-    ``make_ready`` gets each new connection and its broker's profile, and raises if it cannot be used; ``on_ready`` is
-    called after it; ``on_failed`` is told why a broker could not be used. ``on_frame`` and ``on_lost`` are the
-    connection's.
+    ``kind`` names a profile or is ``auto``. ``dial`` gets a server and the versions of STOMP to offer, and opens a
+    connection or raises :class:`ConnectFailedError`. ``make_ready`` gets it and its broker's profile, and raises if it
+    cannot be used; ``on_ready`` is called after it; ``on_failed`` is told why a broker could not be used.
     """
 
     def __init__(
         self,
         servers: Sequence[Server],
-        how: Dialling,
+        kind: str,
         backoff: Backoff,
         *,
-        make_ready: Callable[[Connection, Profile], Awaitable[None]],
+        dial: Callable[[Server, str], Awaitable[Channel]],
+        make_ready: Callable[[Channel, Profile], Awaitable[None]],
         on_ready: Callable[[], None],
         on_failed: Callable[[Exception], None],
-        on_frame: Callable[[Frame], None],
-        on_lost: Callable[[Exception], None],
     ) -> None:
         self._servers = tuple(servers)
-        self._how = how
+        self._kind = kind
         self._backoff = backoff
+        self._dial = dial
         self._make_ready = make_ready
         self._on_ready = on_ready
         self._on_failed = on_failed
-        self._on_frame = on_frame
-        self._on_lost = on_lost
         self._ended = asyncio.Event()  # of the present connection
         self._versions: dict[Server, str] = {}  # what to offer, where it is known
         self._complaints: dict[Server, str] = {}  # what was logged already
@@ -108,42 +93,29 @@ class Supervisor:
             connection.abort(ConnectionLostError("closed by us"))
             raise
         self._complaints.clear()
-        log.info("connected to %s (%s)", server, connection.stomp.server)
+        log.info("connected to %s (%s)", server, connection.server)
         self._on_ready()
         return True
 
-    async def _open(self, server: Server) -> tuple[Connection, Profile]:
+    async def _open(self, server: Server) -> tuple[Channel, Profile]:
         """Connect in a version of STOMP that the broker's profile wants; by its name in CONNECTED, so it may take two.
 
         Raises :class:`ConnectFailedError`.
         """
+        usual = VERSIONS if self._kind == "auto" else profile_for(self._kind, "").versions
         for _ in range(2):
-            connection = await self._dial(server)
+            connection = await self._dial(server, self._versions.get(server, usual))
             try:
-                profile = profile_for(self._how.kind, connection.stomp.server)
+                profile = profile_for(self._kind, connection.server)
             except ConnectFailedError as error:
                 connection.give_up(error)
                 raise
-            if connection.stomp.version in profile.versions.split(","):
+            if connection.version in profile.versions.split(","):
                 return connection, profile
             self._versions[server] = profile.versions
             connection.give_up(ConnectFailedError("to be opened again in another version of STOMP"))
             await connection.closed
-        spoken = connection.stomp.version
-        raise ConnectFailedError(f"{server} speaks STOMP {spoken}, and was asked for {profile.versions}")
-
-    async def _dial(self, server: Server) -> Connection:
-        how = self._how
-        usual = VERSIONS if how.kind == "auto" else profile_for(how.kind, "").versions
-        return await Connection.open(
-            server.host,
-            server.port,
-            Stomp(how.credentials, how.heartbeat, how.limits, self._versions.get(server, usual)),
-            self._on_frame,
-            self._on_lost,
-            tls=server.tls,
-            timeout=how.timeout,
-        )
+        raise ConnectFailedError(f"{server} speaks STOMP {connection.version}, and was asked for {profile.versions}")
 
     def _failed(self, server: Server, error: Exception) -> None:
         # Once for each new reason: a broker that is down for an hour is one line, not five thousand.

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 from bench import generator, machine
 from bench.bars import judge
 from bench.options import FULL, QUICK
-from bench.parts import calls, death, keyed, memory, start, stock
+from bench.parts import calls, death, keyed, memory, processes, start, stock
 from bench.results import Results
 from bench.tables import report
 
 if TYPE_CHECKING:
     from bench.options import Options
 
-PARTS = {"calls": calls, "memory": memory, "stock": stock, "keyed": keyed, "death": death, "start": start}
+PARTS = {
+    "calls": calls, "processes": processes, "memory": memory, "stock": stock, "keyed": keyed, "death": death,
+    "start": start,
+}  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,8 +65,9 @@ def main() -> int:
     except KeyboardInterrupt:
         _tell("stopped; nothing was left running")
         return 130
-    if results.calls is not None:
-        results.machine["taken by others during the calls"] = f"{results.calls.others():.0%}"
+    for what, measured in (("calls", results.calls), ("processes", results.processes)):
+        if measured is not None:
+            results.machine[f"taken by others during the {what}"] = f"{measured.others():.0%}"
     if warning is not None:
         results.machine["warning"] = warning
     bars = judge(results)

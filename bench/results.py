@@ -21,6 +21,7 @@ class Results:
     machine: dict[str, str]
     generator: str
     calls: Calls | None = None
+    processes: Calls | None = None
     memory: list[Memory] | None = None
     stock: Stock | None = None
     keyed: Keyed | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 from unittest.mock import patch
@@ -11,6 +12,8 @@ from unittest.mock import patch
 from activemq.embedded import EmbeddedBroker, launcher
 from activemq.embedded.rendering import render
 from bench.child import Child
+from bench.children.work import SLOTS
+from bench.program import Program
 
 if TYPE_CHECKING:
     from activemq.embedded.configuration import Configuration
@@ -31,7 +34,7 @@ class Stage:
         )
         self._stock = stock
         self._folder = TemporaryDirectory(prefix="bench-")
-        self._children: list[Child] = []
+        self._children: list[Child | Program] = []
 
     async def __aenter__(self) -> Self:
         try:
@@ -72,6 +75,27 @@ class Stage:
     async def crowd(self) -> Child:
         """Start a process of callers that wait."""
         return await self._child("hold")
+
+    async def bridge(self, processes: int) -> Program:
+        """Start `mqbridge serve` with that many processes."""
+        file = Path(self._folder.name) / f"{len(self._children)}.toml"
+        file.write_text(
+            f'[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["{self.broker.stomp_url}"]\n'
+            f'login = "{self.broker.login}"\n[store]\nurl = "sqlite:///{file.stem}.db"\n'
+            '[[route]]\nname = "echo"\npath = "/echo"\nqueue = "bench.echo"\n'
+        )
+        environ = {"MQBRIDGE_BROKER__PASSCODE": self.broker.passcode}
+        options = "--config", str(file), "--processes", str(processes)
+        return self._keep(await Program.start("serve", *options, environ=environ))
+
+    async def direct(self) -> Program:
+        """Start a worker that is served without a bridge."""
+        options = "--http", "127.0.0.1:0", "--concurrency", str(SLOTS)
+        return self._keep(await Program.start("work", "bench.children.direct:worker", *options, environ={}))
+
+    def _keep(self, program: Program) -> Program:
+        self._children.append(program)
+        return program
 
     async def _child(self, name: str, **configuration: object) -> Child:
         broker = {"port": self.broker.stomp_port, "login": self.broker.login, "passcode": self.broker.passcode}

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bench.results import Results
 
 MIB = 1024  # KiB
+SHARED = (
+    "Bridges, broker, worker and load generator share the machine: a second process brings more only where a core was "
+    "idle before. CPU is that of all of a subject's processes together; without a bridge it is the worker's, too."
+)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -41,6 +45,8 @@ def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
     yield table(("machine", ""), [*results.machine.items(), ("load generator", results.generator)], left=2)
     if results.calls is not None:
         yield "### Calls\n\n" + _calls(results.calls)
+    if results.processes is not None:
+        yield f"### Processes\n\n{_calls(results.processes)}\n\n{SHARED}"
     if results.memory is not None:
         yield "### Held calls\n\n" + _memory(results.memory)
     if results.stock is not None:
@@ -52,7 +58,8 @@ def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
     if results.start is not None:
         yield "### Start\n\n" + _start(results.start)
     rows = [(bar.what, bar.bar, bar.measured, "✓" if bar.met else "✗") for bar in bars]
-    yield "### Bars\n\n" + table(("what", "bar", "measured", ""), rows, left=3)
+    if rows:
+        yield "### Bars\n\n" + table(("what", "bar", "measured", ""), rows, left=3)
 
 
 def _calls(calls: Calls) -> str:

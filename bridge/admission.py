@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bridge.backlog import retry_after, time_to_drain
 from bridge.exchange import End
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.access import Principal
-    from bridge.exchange import Held
+    from bridge.exchange import Ending
     from bridge.routing import ServedRoute
 
 NO_RATE: Final = 5.0  # seconds to come back in when nothing at all is answered
@@ -32,7 +32,7 @@ class Admission:
         self._max_held = max_held
         self._max_memory = max_memory
         self._rate = rate
-        self._pages: set[Held[Any]] = set()
+        self._pages: set[Ending] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -66,7 +66,7 @@ class Admission:
         if self.held >= self._max_held:
             raise self._full(f"this bridge holds {self.held} calls, its limit")
 
-    def enter_page(self, held: Held[Any], principal: Principal) -> None:
+    def enter_page(self, held: Ending, principal: Principal) -> None:
         """Count one of our own pages that is held; draining ends the wait, since it can be asked for again."""
         self.held += 1
         principal.held += 1
@@ -74,7 +74,7 @@ class Admission:
         if self.draining:
             held.end(End.DEADLINE)
 
-    def leave_page(self, held: Held[Any], principal: Principal) -> None:
+    def leave_page(self, held: Ending, principal: Principal) -> None:
         """Let a page go."""
         self._pages.discard(held)
         self.held -= 1

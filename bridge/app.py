@@ -18,6 +18,7 @@ from bridge.endpoints.dead_letters import dead_letter_routes
 from bridge.endpoints.gate import Gate
 from bridge.endpoints.insight import insight_routes
 from bridge.endpoints.job_answers import PREFIX as JOBS
+from bridge.endpoints.job_list import job_list_routes
 from bridge.endpoints.jobs import JobsEndpoint
 from bridge.endpoints.metrics import metrics_route, route_now
 from bridge.endpoints.operations import operation_routes
@@ -30,9 +31,11 @@ from bridge.figures.book import Book
 from bridge.figures.exposition import Exposition
 from bridge.figures.history import History
 from bridge.figures.snapshot import Snapshot
+from bridge.jobs.none import NoJobs
 from bridge.jobs.service import JobService
 from bridge.jobs.sql import SqlStore
 from bridge.link import Link
+from bridge.listening import Place
 from bridge.lookout import BEACON, Lookout
 from bridge.presence import Presence
 from bridge.problems import retry_later
@@ -53,9 +56,21 @@ if TYPE_CHECKING:
 class Bridge:
     """Serves the routes of ``settings``. Any ASGI server that runs the lifespan can run it."""
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
-        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread."""
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings] | None = None,
+        place: Place | None = None,
+        connect: Callable[[Broker], Client] | None = None,
+    ) -> None:
+        """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
+
+        ``place``: among several processes. ``connect`` makes clients of what stands in for a broker; there are no jobs
+        then, and no store, so that no route may ask for either.
+        """
+        self._connect = connect
         self.settings = settings
+        self.place = place or Place()
         self.published = Published(settings)
         self.reloader = None if load is None else Reloader(load, lambda: self.settings, self.renew)
         self.wheel = Wheel()
@@ -76,8 +91,9 @@ class Bridge:
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access)
         others = [
             *published_routes(lambda: self.published, gate),
-            *operation_routes(lambda: self.reloader, gate),
+            *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
             *dead_letter_routes(self._letters, gate, settings.server.public_url),
+            *job_list_routes(lambda: self._jobs, gate),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
         ]
@@ -116,21 +132,22 @@ class Bridge:
         if self._client is not None:
             return
         settings = self.settings
-        store = SqlStore(settings.store.url.get_secret_value())
-        self._client = client = make_client(settings.broker)
-        self._side = make_client(settings.broker)
-        withdrawals = Withdrawals(self._side)
+        store = None if self._connect else SqlStore(settings.store.url.get_secret_value())
+        connect = self._connect or make_client
+        self._client = client = connect(settings.broker)
+        self._side = side = connect(settings.broker)
+        withdrawals = Withdrawals(side)
         link = Link(client, self.exchange, withdrawals)
-        self._lookout = lookout = Lookout(client, self._side, self.presence, self.exchange.new_id())
+        self._lookout = lookout = Lookout(client, side, self.presence, self.exchange.new_id())
         rules = Rules(
             body_timeout=settings.server.body_timeout,
             publish_timeout=settings.broker.publish_timeout,
             public_url=settings.server.public_url,
             retention_ms=round(settings.store.retention * 1_000),
         )
-        self._jobs = jobs = JobService(
-            store, self._side, self.wheel, settings.broker.publish_timeout, withdrawals.withdraw
-        )
+        timeout = settings.broker.publish_timeout
+        jobs = JobService(store, side, self.wheel, timeout, withdrawals.withdraw) if store else NoJobs(side, self.wheel)
+        self._jobs = jobs
         self._call = CallEndpoint(
             rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
         )
@@ -147,7 +164,7 @@ class Bridge:
         self.history.start()
         lookout.start()
         await client.start()
-        await self._side.start()
+        await side.start()
         jobs.start()
 
     def renew(self, settings: Settings) -> None:
@@ -188,6 +205,7 @@ class Bridge:
     def _status(self) -> dict[str, Any]:
         return status_of(
             now=asyncio.get_running_loop().time(),
+            place=self.place,
             connected=self._client is not None and self._client.connected,
             told=self.presence.known,
             admission=self.admission,

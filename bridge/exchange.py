@@ -10,7 +10,7 @@ import enum
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,14 @@ class Refused:
     """The broker would not take the message; ``error`` says why."""
 
     error: Exception
+
+
+class Ending(Protocol):
+    """What somebody waits for, and what can be ended from outside."""
+
+    def end(self, outcome: End | Refused) -> bool:
+        """End it; False if it has its outcome already."""
+        ...
 
 
 @dataclass(slots=True)

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # "ask": what is over within a moment need not tell, so that short jobs cost nothing more.
+STARTED_AFTER_MS: Final = "50"
 _STARTED: Final[Mapping[str, list[tuple[str, str]]]] = {
     "never": [],
-    "ask": [("reply_kinds", "started"), ("started_after_ms", "50")],
+    "ask": [("reply_kinds", "started"), ("started_after_ms", STARTED_AFTER_MS)],
     "always": [("reply_kinds", "started")],
 }
 _IN_PARTS: Final = (("reply_kinds", "started progress chunk"),)

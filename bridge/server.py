@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
 import resource
 import signal
-import socket
 import ssl
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Final
 from bridge.access.access import CERTIFICATE
 from bridge.app import Bridge
 from bridge.jobs.store import StoreRefusedError
+from bridge.listening import BACKLOG, Place, listen, names
 from bridge.memory import tidy_after_crowds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import socket
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any
 
     from hypercorn.asyncio.tcp_server import TCPServer
     from hypercorn.config import Config as HypercornConfig
@@ -28,20 +32,20 @@ if TYPE_CHECKING:
     from hypercorn.protocol.h2 import H2Protocol
     from hypercorn.typing import Framework
 
+    from activemq import Client
     from bridge.reload import Reloader
-    from bridge.settings import Server, Settings
+    from bridge.settings import Broker, Server, Settings
+
+    Connect = Callable[[Broker], Client]
+    Beside = Callable[[], AbstractAsyncContextManager[Connect]]
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 4096  # 100, Hypercorn's default, stalls a burst of 5,000 connections for seconds [measured]
 KEEP_ALIVE: Final = 75.0  # seconds
 CLOSING: Final = 5.0  # seconds for connections to end once nothing is held
+LISTEN_WITHIN: Final = 5.0  # seconds; one of several processes listens then even if it cannot serve yet, to say so
 MAX_HEAD: Final = 64 * 1024  # bytes
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
-class BindError(Exception):
-    """An address cannot be listened on."""
 
 
 def choose(server: Server) -> tuple[str, str]:
@@ -55,43 +59,20 @@ def choose(server: Server) -> tuple[str, str]:
     return "hypercorn", "the `fast` extra is not installed"
 
 
-def listen(addresses: Sequence[str]) -> list[socket.socket]:
-    """Open the listening sockets. Raises :class:`BindError` naming the address."""
-    sockets: list[socket.socket] = []
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # asyncio sets TCP_NODELAY only where it can see that it is TCP; socket.create_server() does not say so, and
-        # each answer would wait 40 ms for the caller's delayed ACK.
-        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        sockets.append(sock)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setblocking(False)
-            sock.bind((host, int(port)))
-            sock.listen(BACKLOG)
-        except OSError as error:
-            for opened in sockets:
-                opened.close()
-            hint = "; is another bridge running? [server] bind chooses another address"
-            raise BindError(f"cannot listen on {address}: {error.strerror}{hint}") from error
-    return sockets
-
-
 def run(
     settings: Settings,
     on_ready: Callable[[list[str]], None],
     *,
     drain_on: asyncio.Event | None = None,
     load: Callable[[], Settings] | None = None,
+    place: Place | None = None,
+    beside: Beside | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
-    is connected. ``load`` reads the settings anew, at SIGHUP. Raises :class:`BindError` and
+    is connected. ``load`` reads the settings anew, at SIGHUP. ``place``: among several processes.
+    ``beside``: what stands in for a broker, and runs for as long as calls are served. Raises :class:`BindError` and
     :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
@@ -103,7 +84,8 @@ def run(
         loop_factory = uvloop.new_event_loop
     _allow_many_connections()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(settings, implementation, on_ready, drain_on, load))
+        serving = functools.partial(serve, settings, implementation, on_ready, drain_on, load, place)
+        return runner.run(serving() if beside is None else _serve_beside(beside, serving))
 
 
 async def serve(
@@ -112,20 +94,31 @@ async def serve(
     on_ready: Callable[[list[str]], None],
     stop: asyncio.Event | None = None,
     load: Callable[[], Settings] | None = None,
+    place: Place | None = None,
+    connect: Connect | None = None,
 ) -> int:
     """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
-    sockets = listen(settings.server.bind)
+    sockets = listen(settings.server.bind) if place is None else place.sockets
     scheme = "https" if settings.server.tls_certificate else "http"
-    addresses = [f"{scheme}://{_name(sock)}" for sock in sockets]
+    addresses = [f"{scheme}://{name}" for name in names(sockets)]
     stop = stop or asyncio.Event()
     hurry = asyncio.Event()
-    bridge = Bridge(settings, load)
+    bridge = Bridge(settings, load, place, connect)
     await bridge.start()
-    closing = asyncio.Event()
-    runs = _uvicorn if implementation == "uvicorn" else _hypercorn
-    server = asyncio.create_task(runs(bridge, settings.server, sockets, closing), name="HTTP server")
+    closing, listening = asyncio.Event(), asyncio.Event()
+
+    async def run_server() -> None:
+        if place is not None:
+            await _until_it_can_serve(bridge, closing)
+            for sock in sockets:
+                sock.listen(BACKLOG)
+        listening.set()
+        runs = _uvicorn if implementation == "uvicorn" else _hypercorn
+        await runs(bridge, settings.server, sockets, closing)
+
+    server = asyncio.create_task(run_server(), name="HTTP server")
     tidying = asyncio.create_task(tidy_after_crowds(lambda: bridge.admission.held), name="memory")
-    announce = asyncio.create_task(_announce(bridge, lambda: on_ready(addresses)), name="ready line")
+    announce = asyncio.create_task(_announce(bridge, listening, lambda: on_ready(addresses)), name="ready line")
     try:
         with _signals(stop, hurry), _reload_at_sighup(bridge.reloader):
             stopping = asyncio.create_task(stop.wait())
@@ -159,10 +152,28 @@ async def _refused(bridge: Bridge) -> StoreRefusedError:
     raise AssertionError("unreachable")
 
 
-async def _announce(bridge: Bridge, on_ready: Callable[[], None]) -> None:
+async def _serve_beside(beside: Beside, serving: Callable[..., Coroutine[Any, Any, int]]) -> int:
+    async with beside() as connect:
+        return await serving(connect=connect)
+
+
+async def _until_it_can_serve(bridge: Bridge, closing: asyncio.Event) -> None:
+    """Leave new connections to the other processes meanwhile, but not for ever: there may be none that can serve."""
+    waiting = [asyncio.create_task(_settled(bridge)), asyncio.create_task(closing.wait())]
+    await asyncio.wait(waiting, timeout=LISTEN_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+async def _settled(bridge: Bridge) -> None:
     await bridge.client.wait_connected()
     with suppress(StoreRefusedError):  # whether there is a store or not, that is known now
         await asyncio.shield(bridge.jobs.settled)
+
+
+async def _announce(bridge: Bridge, listening: asyncio.Event, on_ready: Callable[[], None]) -> None:
+    await _settled(bridge)
+    await listening.wait()
     # What is there now stays: leave it out of every later collection (docs/performance.md).
     gc.collect()
     gc.freeze()
@@ -221,7 +232,7 @@ def _reload_at_sighup(reloader: Reloader | None) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
+async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.socket], closing: asyncio.Event) -> None:
     import uvicorn  # noqa: PLC0415 - part of an extra
 
     class OwnSignals(uvicorn.Server):
@@ -248,7 +259,7 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: list[socket.socket],
     runner = OwnSignals(config)
     stopper = asyncio.create_task(_when(closing, lambda: setattr(runner, "should_exit", True)))
     try:
-        await runner.serve(sockets=sockets)
+        await runner.serve(sockets=list(sockets))
     finally:
         stopper.cancel()
 
@@ -274,7 +285,7 @@ def _head_bounded() -> type[asyncio.Protocol]:
     return HeadBounded
 
 
-async def _hypercorn(bridge: Bridge, server: Server, sockets: list[socket.socket], closing: asyncio.Event) -> None:
+async def _hypercorn(bridge: Bridge, server: Server, sockets: Sequence[socket.socket], closing: asyncio.Event) -> None:
     import hypercorn.asyncio.run  # noqa: PLC0415 - only one of the two servers is loaded
     import hypercorn.protocol  # noqa: PLC0415 - as above
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - as above
@@ -332,7 +343,7 @@ def _as_framework(bridge: Bridge) -> Framework:
     return bridge  # type: ignore[return-value]  # ASGI's messages are dicts to us, TypedDicts to Hypercorn
 
 
-def _hypercorn_config(server: Server, sockets: list[socket.socket]) -> HypercornConfig:
+def _hypercorn_config(server: Server, sockets: Sequence[socket.socket]) -> HypercornConfig:
     from hypercorn.config import Config  # noqa: PLC0415 - see _hypercorn
 
     config = Config()
@@ -358,11 +369,6 @@ def _hypercorn_config(server: Server, sockets: list[socket.socket]) -> Hypercorn
 async def _when(event: asyncio.Event, act: Callable[[], None]) -> None:
     await event.wait()
     act()
-
-
-def _name(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _allow_many_connections() -> None:

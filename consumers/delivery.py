@@ -32,7 +32,7 @@ _GIVE_BACK_AFTER: Final = 1.0  # seconds, so that a broker that cannot take a me
 class Delivery:
     """A message and the connection that it came by: whatever is said about it on another connection is void."""
 
-    __slots__ = ("_client", "_counts", "frame", "generation", "message")
+    __slots__ = ("_client", "_counts", "frame", "generation", "message", "told")
 
     def __init__(self, client: Client, frame: Frame, counts: Counts) -> None:
         self._client = client
@@ -40,6 +40,7 @@ class Delivery:
         self.frame = frame
         self.generation = client.generation
         self.message = RequestMessage(frame)
+        self.told = 0  # the number of the last notice, of progress or a part
 
     @property
     def void(self) -> bool:

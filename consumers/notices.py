@@ -31,7 +31,6 @@ class Notices:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._sequence = 0
 
     def progress(self, value: Any) -> None:  # noqa: ANN401 - JSON can be anything
         """Send any JSON value, of at most 64 KiB; raises ValueError for a larger one. May be lost on the way."""
@@ -79,8 +78,9 @@ class Notices:
         message = self._delivery.message
         if not self._wanted(kind):
             return
-        self._sequence += 1
-        self._delivery.notify(encode_notice(message, kind, self._sequence, properties, body, content_type))
+        number = self._delivery.told + 1
+        self._delivery.notify(encode_notice(message, kind, number, properties, body, content_type))
+        self._delivery.told = number  # one that found no room leaves no gap
 
 
 def _pieces(body: bytes, size: int, *, text: bool) -> Iterator[bytes]:

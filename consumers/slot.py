@@ -202,7 +202,10 @@ class Slot:
         if not replies_to(message):
             return None
         worked = time.perf_counter() - started
-        return self._encode(message, outcome, timings(message, deadline, self._name, picked_up, worked))
+        properties = timings(message, deadline, self._name, picked_up, worked)
+        if delivery.told:  # so that the reply does not overtake them
+            properties.append(("sequence", str(delivery.told + 1)))
+        return self._encode(message, outcome, properties)
 
     def _encode(
         self, message: RequestMessage, outcome: Reply | str, properties: list[tuple[str, str]] | None = None

@@ -41,6 +41,15 @@ PasscodeFile = Annotated[
     typer.Option(help="A file with the passcode; else MQBRIDGE_BROKER__PASSCODE.", dir_okay=False, show_default=False),
 ]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-n", help="Idle slots for each queue.", min=1, max=1_000)]
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file to write each second whether it is ready.",
+        dir_okay=False,
+        envvar="MQBRIDGE_HEALTH_FILE",
+        show_default=False,
+    ),
+]
 DEFAULT_BROKER = ["stomp://127.0.0.1:61613"]
 
 
@@ -62,6 +71,8 @@ def options(
 @app.command(epilog="Example: mqbridge serve --config bridge.toml")
 def serve(
     config: Config,
+    processes: Annotated[int, typer.Option(help="How many processes share the addresses.", min=1, max=256)] = 1,
+    place: Annotated[str | None, typer.Option(hidden=True, help="This process's place among them.")] = None,
     log_level: Annotated[
         str | None,
         typer.Option(
@@ -72,10 +83,12 @@ def serve(
     ] = None,
 ) -> None:
     """Run the bridge."""
-    from mqbridge.commands.serve import serve as run_bridge
+    from mqbridge.commands import serve as bridge
 
     log_to_stderr(log_level or "info")
-    sys.exit(run_bridge(config, log_level))
+    if place is None and processes > 1:
+        sys.exit(bridge.serve_many(config, processes, log_level))
+    sys.exit(bridge.serve(config, log_level, None if place is None else bridge.place_of(place)))
 
 
 @app.command(epilog="Example: mqbridge check --config bridge.toml --json")
@@ -133,7 +146,19 @@ def work(
     login: Login = None,
     passcode_file: PasscodeFile = None,
     concurrency: Concurrency = 1,
+    health_file: HealthFile = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
+    http: Annotated[
+        str | None,
+        typer.Option(help="Serve it at HOST:PORT, without bridge and broker; :PORT is loopback.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="With --http: a bridge's file with its routes.", dir_okay=False),
+    ] = None,
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="With --http: let anybody call who can reach it.")
+    ] = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker: take messages, run its handlers, reply."""
@@ -144,13 +169,24 @@ def work(
     log_to_stderr(log_level)
     if bool(worker) == bool(asgi) or bool(asgi) != bool(queue):
         raise CommandError("give either MODULE:NAME, or --asgi MODULE:APP with --queue QUEUE", 2)
+    if http is None and (config or allow_anonymous):
+        raise CommandError("--config and --allow-anonymous are for --http", 2)
+    if http is not None and (broker != DEFAULT_BROKER or login or passcode_file):
+        raise CommandError("--http needs no broker: leave out --broker, --login and --passcode-file", 2)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
     if reload:
         from mqbridge.commands.reload import rerun_on_change
 
         sys.exit(rerun_on_change(sys.argv[1:]))
     found = workers.find_asgi_worker(asgi, queue) if asgi and queue else workers.find_worker(worker or "")
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+    if http is not None:
+        from mqbridge.commands import direct
+
+        if health_file is not None:
+            raise CommandError("--health-file is for a worker at a broker; with --http ask /-/live", 2)
+        settings = direct.direct_settings(found, http, config, allow_anonymous=allow_anonymous)
+        sys.exit(direct.serve_worker(found, settings, concurrency))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
 
 
 @app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
@@ -161,6 +197,7 @@ def forward(
     login: Login = None,
     passcode_file: PasscodeFile = None,
     concurrency: Concurrency = 1,
+    health_file: HealthFile = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker that hands each message to an HTTP service."""
@@ -171,7 +208,7 @@ def forward(
     log_to_stderr(log_level)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency)))
+    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file)))
 
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")

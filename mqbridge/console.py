@@ -42,7 +42,13 @@ def _json() -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - most logs are for people
 
     return JsonFormatter(
-        ["asctime", "levelname", "name", "message", "exc_info"],
-        rename_fields={"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "trace"},
+        ["asctime", "levelname", "process", "name", "message", "exc_info"],
+        rename_fields={
+            "asctime": "time",
+            "levelname": "level",
+            "process": "pid",
+            "name": "logger",
+            "exc_info": "trace",
+        },
         datefmt="%Y-%m-%dT%H:%M:%S%z",
     )

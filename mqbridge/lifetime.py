@@ -48,12 +48,27 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+def without_threads() -> None:
+    """Have asyncio wait for children without a thread for each. Python 3.12 does where the system has pidfd_open."""
+    if sys.version_info < (3, 12) and sys.platform.startswith("linux"):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
 def drained_with_parent() -> Callable[[], None] | None:
     """Return what a child does before it begins, so that Linux tells it to drain when we die without a word.
 
-    The signal is bound to the thread that starts the child: start children from the main thread.
+    The signal is bound to the thread that starts the child: start children from the main thread. When that dies the
+    child belongs to another of our threads, and is told again when that one dies too: a child for which a second signal
+    means "at once" needs a parent :func:`without_threads`.
     """
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = os.getpid()
+
+    def arrange() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # killed in between: the signal will not come
+            os._exit(1)
+
+    return arrange

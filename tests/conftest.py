@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BROKER_FIXTURES = {"broker", "brokers", "own_broker"}
+IN_PROCESS = "in-process"  # a carrier that is no broker
 OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 
@@ -39,15 +40,26 @@ def kinds_of(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "broker_kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_broker"):
+    every = metafunc.definition.get_closest_marker("every_broker")
+    if "broker_kind" in metafunc.fixturenames and every:
         # Indirect, so that a test that does not say which kind it wants is not given the last one's broker.
         metafunc.parametrize("broker_kind", kinds_of(metafunc.config), scope="session", indirect=True)
+    if "carrier" in metafunc.fixturenames:
+        kinds = kinds_of(metafunc.config) if every else ["classic"]
+        metafunc.parametrize("carrier", [*kinds, IN_PROCESS], indirect=True, scope="module")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without_jobs = []
     for item in items:
-        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if parameters.get("carrier") == IN_PROCESS and item.get_closest_marker("jobs"):
+            without_jobs.append(item)  # not part of what is promised there
+        if BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())) or parameters.get("carrier") in KINDS:
             item.add_marker(pytest.mark.broker)
+    if without_jobs:
+        config.hook.pytest_deselected(items=without_jobs)
+        items[:] = [item for item in items if item not in without_jobs]
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ class Configuration:
     """All that goes into the broker's files; ``openwire_port`` is the one for JMS clients.
 
     ``worker_queues`` are the queues that workers may use, as names or ``prefix.>``; the default is all of them.
-    Name them to keep workers from each other's queues and from the replies of jobs.
+    Name them to keep workers from each other's queues and from the replies of jobs. ``address`` is where it listens.
     """
 
     stomp_port: int
@@ -76,6 +76,7 @@ class Configuration:
     logins: tuple[Login, ...]
     worker_queues: tuple[str, ...] = (">",)
     limits: BrokerLimits = field(default_factory=BrokerLimits)
+    address: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         for port in (self.stomp_port, self.openwire_port):

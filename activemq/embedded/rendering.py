@@ -39,6 +39,7 @@ def _classic(configuration: Configuration) -> dict[str, str]:
         store_limit=limits.store,
         temp_limit=limits.temp,
         max_frame=limits.max_frame,
+        address=configuration.address,
         stomp_port=configuration.stomp_port,
         openwire_port=configuration.openwire_port,
     )
@@ -50,6 +51,7 @@ def _artemis(configuration: Configuration) -> dict[str, str]:
         queues=_artemis_queues(configuration.worker_queues),
         memory_limit=configuration.limits.memory,
         store_limit=configuration.limits.store,
+        address=configuration.address,
         stomp_port=configuration.stomp_port,
         openwire_port=configuration.openwire_port,
     )

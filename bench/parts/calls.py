@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.generator import Generator
     from bench.latency import Load
     from bench.options import Options
+    from bench.program import Program
 
 LIMIT = "limit"
 RECEIPTS = "limit with receipts"
@@ -80,14 +81,14 @@ class Calls:
 Measured = tuple["Load", float]
 
 
-class _Measuring:
-    """The processes of this part, and what to do with each."""
+class Measuring:
+    """The processes of a part, and what to do with each."""
 
     def __init__(self, stage: Stage, worker: Child, generator: Generator) -> None:
         self._stage = stage
         self._worker = worker
         self._generator = generator
-        self._subjects: dict[str, tuple[Child, Callable[[int, int, int], Awaitable[Measured]]]] = {}
+        self._subjects: dict[str, tuple[Child | Program, Callable[[int, int, int], Awaitable[Measured]]]] = {}
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -111,9 +112,9 @@ class _Measuring:
 
         self._subjects[name] = (child, load)
 
-    def add_server(self, name: str, child: Child) -> None:
+    def add_server(self, name: str, child: Child | Program, path: str = "/echo") -> None:
         async def load(connections: int, size: int, seconds: int) -> Measured:
-            return await self._generator.load(child.facts["port"], "/echo", connections, size, seconds)
+            return await self._generator.load(child.facts["port"], path, connections, size, seconds)
 
         self._subjects[name] = (child, load)
 
@@ -142,7 +143,7 @@ class _Measuring:
 async def measure(options: Options, generator: Generator, tell: Callable[[str], None]) -> Calls:
     """Measure every subject at every point, round by round."""
     async with Stage() as stage:
-        measuring = _Measuring(stage, await stage.work(), generator)
+        measuring = Measuring(stage, await stage.work(), generator)
         requester = await stage.requester()
         measuring.add_requester(LIMIT, requester, receipts=False)
         measuring.add_requester(RECEIPTS, requester, receipts=True)

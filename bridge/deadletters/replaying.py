@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from activemq.errors import MessageError, ProtocolError
 from activemq.message import HEADER_PREFIX, MAX_PROPERTY, PATH_PREFIX, RequestMessage, property_size
 from bridge.deadletters.letter import original_queue
-from bridge.jobs.making import own_properties
+from bridge.jobs.making import own_properties, rules_of
 from bridge.jobs.model import MAX_CALLER, Request
 from bridge.problems import Problem
 
@@ -76,7 +76,7 @@ def replay_of(frame: Frame, queue: str, profile: Profile, routes: Iterable[Serve
         queue=settings.queue,
         priority=min(_DEFAULT_PRIORITY if priority is None else priority, settings.priority_ceiling),
         properties=(
-            *own_properties(settings),
+            *own_properties(settings, rules_of(route)),
             *([("caller", _checked("caller", caller))] if caller else []),
             ("http_method", method),
             ("http_target", target),

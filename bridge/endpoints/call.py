@@ -10,7 +10,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.stream import Stream
-    from bridge.exchange import Exchange, Held, Refused
+    from bridge.exchange import Ending, Exchange, Held, Refused
     from bridge.figures.book import Book
     from bridge.jobs.service import JobService
     from bridge.link import Link
@@ -286,11 +286,11 @@ class Call:
         self.wait = preferences.wait
         return min(timeout, float(preferences.wait))
 
-    def watch(self, held: Held[Any]) -> None:
+    def watch(self, held: Ending) -> None:
         """Begin to look out for the caller's leaving: the exchange asks for it when the call is some time old."""
         self.watcher = self.endpoint.loop.create_task(self._see_caller_leave(held))
 
-    async def _see_caller_leave(self, held: Held[Any]) -> None:
+    async def _see_caller_leave(self, held: Ending) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
         held.end(End.CALLER_GONE)

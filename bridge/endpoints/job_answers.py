@@ -33,8 +33,8 @@ def document_of(job: Job, public_url: str) -> bytes:
         "started": rfc3339(job.started_ms),
         "finished": rfc3339(job.finished_ms),
         "attempts": job.attempts,
-        "progress": None,
-        "links": {"self": at, "result": f"{at}/result"},
+        "progress": None if job.progress is None else json.loads(job.progress),
+        "links": {"self": at, "result": f"{at}/result", "events": f"{at}/events"},
     }
     return json.dumps(document).encode()
 

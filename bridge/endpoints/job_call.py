@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from bridge import translate
 from bridge.endpoints.job_answers import as_document, as_result, location_of, state_header
+from bridge.endpoints.job_events import Events, begin_at, last_event_id
+from bridge.events import STREAM_HEADERS, is_asked_for
 from bridge.exchange import End
 from bridge.jobs.making import new_job, own_properties
 from bridge.jobs.model import Job, Request, key_of
+from bridge.jobs.results import deadline_of
 from bridge.jobs.service import not_confirmed
 from bridge.jobs.store import StoreUnavailableError
 from bridge.problems import Problem
@@ -26,16 +29,21 @@ if TYPE_CHECKING:
 class JobCall:
     """One request that is a job, from its body on."""
 
-    __slots__ = ("_asynchronous", "_call", "_jobs", "_preferences", "_route", "_submitted")
+    __slots__ = ("_asynchronous", "_call", "_came_to", "_is_held", "_jobs", "_preferences", "_route", "_submitted")
     _submitted: Submitted
 
     def __init__(self, call: Call, jobs: JobService, route: ServedRoute, preferences: Preferences) -> None:
+        """Raise :class:`Problem` for a ``Last-Event-ID`` that is none, where it matters."""
         self._call = call
         self._jobs = jobs
         self._route = route
         self._preferences = preferences
         rule = route.settings.async_
         self._asynchronous = rule == "always" or (preferences.respond_async and rule == "allowed")
+        self._is_held = preferences.wait is not None or not self._asynchronous
+        head = call.head
+        follows = self._is_held and route.settings.stream is True and head is not None and is_asked_for(head)
+        self._came_to = last_event_id(call.scope["headers"]) if follows else None
 
     async def submit(self, properties: list[tuple[str, str]], body: bytes) -> None:
         """Keep the job and send its message, or find the one that has its key. Raises :class:`Problem`."""
@@ -57,7 +65,7 @@ class JobCall:
             retention_ms=call.endpoint.rules.retention_ms,
             key=key,
         )
-        own = own_properties(settings)
+        own = own_properties(settings, job.rules)
         if raw_key is not None:
             own += (("idempotency_key", raw_key.decode("ascii")),)
         request = Request(
@@ -74,12 +82,16 @@ class JobCall:
         """Answer the caller, by whichever way it prefers. Raises :class:`Problem`."""
         call, job, wait = self._call, self._submitted.job, self._preferences.wait
         call.wait = wait
+        timeout = self._route.settings.timeout
+        until = call.started + (timeout if wait is None else min(timeout, float(wait)))
+        if self._came_to is not None and not job.is_refused:
+            await self._stream(job, self._came_to, until)
+            return
         if job.is_final:
             await self._answer_with(job, replayed=True)
             return
-        if wait is not None or not self._asynchronous:
-            timeout = self._route.settings.timeout
-            outcome = await self._hold(job, call.started + (timeout if wait is None else min(timeout, float(wait))))
+        if self._is_held:
+            outcome = await self._hold(job, until)
             if outcome is End.CALLER_GONE:
                 return  # the job goes on: that is what jobs are for
             if isinstance(outcome, Job):
@@ -88,7 +100,39 @@ class JobCall:
         if self._asynchronous:
             await self._accept()
         else:
-            raise self._out_of_time(job)
+            raise await self._out_of_time(job)
+
+    async def _stream(self, job: Job, came_to: int, until: float) -> None:
+        """Answer with the job's events. What is said of the message is a plain answer; after that it is a 200."""
+        call, followers = self._call, self._jobs.followers
+        replayed = job.is_final
+        job = await self._jobs.confirmed(self._submitted, call.endpoint.rules.publish_timeout)
+        if job.is_refused:
+            await self._answer_with(job)
+            return
+        prefix = call.endpoint.rules.public_url
+        headers = [(b"location", location_of(job.id, prefix)), state_header(job)]
+        if replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        # A reader who had more than there is had it of a job that was cleaned away.
+        after = begin_at(job, came_to if came_to <= job.trail.last + job.is_final else 0)
+        if after is None:
+            await call.respond(translate.Answer(204, [*headers, (b"cache-control", b"no-store")], b"", None, None))
+            return
+        follower = followers.follow(job.id, after)
+        timer = call.endpoint.loop.call_at(until, follower.end, End.DEADLINE)
+        call.watch(follower)
+        try:
+            await call.start(200, [*STREAM_HEADERS, *headers, *call.headers()])
+            events = Events(followers, follower, call.endpoint.admission, call, prefix)
+            if await events.run() is End.DEADLINE:
+                await events.fail(await self._out_of_time(job), job)
+            self._count(events.end)
+        finally:
+            timer.cancel()
+            followers.leave(follower)
+            if call.watcher is not None:
+                call.watcher.cancel()
 
     async def _hold(self, job: Job, until: float) -> object:
         call, jobs = self._call, self._jobs
@@ -129,13 +173,21 @@ class JobCall:
         answer.headers.extend(header)
         await self._call.respond(answer)
 
-    def _out_of_time(self, job: Job) -> Problem:
+    def _count(self, end: translate.Answer | Problem | None) -> None:
+        if isinstance(end, Problem):
+            self._call.is_refused(end)
+        elif end is not None:
+            self._call.is_answered(end)
+
+    async def _out_of_time(self, job: Job) -> Problem:
         """Make the answer of a held connection whose time is over; the job goes on."""
         posting = self._submitted.posting
         if posting is not None and not posting.confirmed.done():
             problem = not_confirmed()
         else:
-            problem = Problem("deadline", "no worker replied in time; the job goes on", "maybe", {"phase": "unknown"})
+            with suppress(StoreUnavailableError):
+                job = await self._jobs.store.get(job.id) or job
+            problem = deadline_of(job, "; the job goes on")
         location = location_of(job.id, self._call.endpoint.rules.public_url)
         problem.headers += ((b"location", location), state_header(job))
         return problem

@@ -1,4 +1,4 @@
-"""`/jobs/{id}`: what became of a job, its result, and its cancellation. Pure ASGI, as the calls are."""
+"""`/jobs/{id}`: what became of a job, its result, its events, and its cancellation. Pure ASGI, as the calls are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from bridge import translate
 from bridge.access import ANYBODY
 from bridge.asgi import respond
 from bridge.endpoints.job_answers import as_document, as_result, state_header
+from bridge.endpoints.job_events import Events, begin_at, last_event_id
+from bridge.endpoints.reading import CallerGoneError
+from bridge.events import STREAM_HEADERS
 from bridge.exchange import End
 from bridge.jobs.model import Job, State
 from bridge.jobs.store import StoreUnavailableError
@@ -22,16 +25,16 @@ if TYPE_CHECKING:
     from bridge.admission import Admission
     from bridge.asgi import Headers, Receive, Scope, Send
     from bridge.endpoints.call import Rules
-    from bridge.exchange import Held
+    from bridge.exchange import Ending
     from bridge.jobs.service import JobService
     from bridge.translate import Answer, Preferences
 
 log = logging.getLogger(__name__)
 
-_PATH: Final = re.compile(rb"/jobs/([^/]*)(/result)?")
+_PATH: Final = re.compile(rb"/jobs/([^/]*)(/result|/events)?")
 _ID: Final = re.compile(rb"[0-9a-f]{32}")
 _ON_JOB: Final = ("DELETE", "GET", "HEAD")
-_ON_RESULT: Final = ("GET", "HEAD")
+_ON_PART: Final = ("GET", "HEAD")
 
 
 class JobsEndpoint:
@@ -50,6 +53,8 @@ class JobsEndpoint:
             await asking.run()
         except Problem as problem:
             await asking.refuse(problem)
+        except CallerGoneError:
+            return
         except Exception:
             log.exception("%s %s: a defect of the bridge", scope["method"], scope["path"])
             if asking.answering:
@@ -74,7 +79,7 @@ class _Asking:
 
     async def run(self) -> None:
         """Answer it. Raises :class:`Problem`."""
-        wants_result = await self._examine()
+        part = await self._examine()
         jobs = self.endpoint.jobs
         if self.scope["method"] == "DELETE":
             job = await jobs.cancel(self.job_id, self.principal.name)
@@ -84,12 +89,17 @@ class _Asking:
             await self._respond(translate.Answer(204, headers, b"", None, None))
             return
         job = await jobs.get(self.job_id, self.principal.name)
+        if part == b"/events":
+            await self._follow(job)
+            return
         if not job.is_final and self.preferences.wait is not None:
             waited = await self._wait(job, float(self.preferences.wait))
             if waited is None:
                 return  # nobody is there any more
             job = waited
-        if not wants_result:
+            if part is None and "progress" in job.rules.kinds:  # who was told of the end was not told of that
+                job = await jobs.get(self.job_id, self.principal.name)
+        if part != b"/result":
             await self._respond(as_document(job, self.endpoint.rules.public_url))
         elif job.is_final:
             self.instance = job.path  # a problem is the same that the held call would have had
@@ -97,8 +107,8 @@ class _Asking:
         else:
             await self._respond(as_document(job, self.endpoint.rules.public_url, 202))
 
-    async def _examine(self) -> bool:
-        """Make the checks that all requests have; say whether it is about the result."""
+    async def _examine(self) -> bytes | None:
+        """Make the checks that all requests have; return which part of the job it is about."""
         match = _PATH.fullmatch(self.scope["raw_path"])
         head = translate.read_head(self.scope["headers"], {})
         access = self.endpoint.access
@@ -106,16 +116,17 @@ class _Asking:
         access.permit(self.principal, head)
         if match is None:
             raise Problem("no-route", "the bridge has no such page")
-        allowed = _ON_RESULT if match[2] else _ON_JOB
+        allowed = _ON_PART if match[2] else _ON_JOB
         if self.scope["method"] not in allowed:
             allow = ", ".join(allowed)
             raise Problem("method-not-allowed", f"this takes {allow}", headers=((b"allow", allow.encode()),))
         if not _ID.fullmatch(match[1]):
             raise Problem("no-job", "there is no job of this id")
         self.job_id = match[1].decode()
-        if head.prefer:
+        part: bytes | None = match[2]
+        if head.prefer and part != b"/events":
             self.preferences = translate.preferences(head.prefer)
-        return match[2] is not None
+        return part
 
     # -- long poll
 
@@ -138,10 +149,46 @@ class _Asking:
             return outcome
         return None if outcome is End.CALLER_GONE else await jobs.get(job.id, self.principal.name)
 
-    async def _see_caller_leave(self, held: Held[Job]) -> None:
+    async def _see_caller_leave(self, held: Ending) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
         held.end(End.CALLER_GONE)
+
+    # -- events
+
+    async def _follow(self, job: Job) -> None:
+        """Send the job's events as they come. A browser's EventSource comes again unless the answer is a 204."""
+        admission, followers = self.endpoint.admission, self.endpoint.jobs.followers
+        came_to = last_event_id(self.scope["headers"])
+        if came_to > job.trail.last + job.is_final:
+            raise translate.invalid("last-event-id", "is of an event that the job has not had")
+        after = begin_at(job, came_to)
+        if after is None:
+            headers = [(b"cache-control", b"no-store"), state_header(job)]
+            await self._respond(translate.Answer(204, headers, b"", None, None))
+            return
+        admission.check_page(self.principal)
+        follower = followers.follow(job.id, after)
+        watcher = asyncio.create_task(self._see_caller_leave(follower))
+        admission.enter_page(follower, self.principal)
+        try:
+            self.answering = True
+            start_headers = [*STREAM_HEADERS, state_header(job), *self._common(self.job_id)]
+            await self.send({"type": "http.response.start", "status": 200, "headers": start_headers})
+            if self.scope["method"] == "HEAD":
+                await self.send_part(b"", last=True)
+                return
+            events = Events(followers, follower, admission, self, self.endpoint.rules.public_url)
+            if await events.run() is End.DEADLINE:
+                await events.close()
+        finally:
+            admission.leave_page(follower, self.principal)
+            followers.leave(follower)
+            watcher.cancel()
+
+    async def send_part(self, data: bytes, *, last: bool = False) -> None:
+        """Send a part of the body."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": not last})
 
     # -- answering
 

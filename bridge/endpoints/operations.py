@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from bridge.reload import Reloader
 
 
-def operation_routes(reloader: Callable[[], Reloader | None], gate: Gate) -> list[Route]:
-    """Return the pages; ``gate`` knows the operator."""
+def operation_routes(
+    reloader: Callable[[], Reloader | None], tell_others: Callable[[], None], gate: Gate
+) -> list[Route]:
+    """Return the pages; ``gate`` knows the operator, ``tell_others`` has other processes reload too."""
 
     async def reload(request: Request) -> Response:
         gate.check_admin(request)
@@ -38,6 +40,7 @@ def operation_routes(reloader: Callable[[], Reloader | None], gate: Gate) -> lis
             raise Problem(
                 "settings-refused", "nothing has changed: the settings have faults", extra={"errors": faults}
             ) from None
+        tell_others()
         return JSONResponse(asdict(done), headers={"cache-control": "no-store"})
 
     return [Route("/-/reload", reload, methods=["POST"])]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from bridge.presence import UNKNOWN
 
 if TYPE_CHECKING:
     from bridge.admission import Admission
+    from bridge.listening import Place
     from bridge.presence import Queue
     from bridge.routing import Router, ServedRoute
 
 
-def status_of(*, now: float, connected: bool, told: bool, admission: Admission, router: Router) -> dict[str, Any]:
+def status_of(
+    *, now: float, place: Place, connected: bool, told: bool, admission: Admission, router: Router
+) -> dict[str, Any]:
     """Return the state of the bridge as JSON can hold it.
 
     ``now``: the loop's time, seconds; ``connected``: to the broker; ``told``: whether the broker tells who listens.
     """
     return {
+        "process": {"number": place.number, "of": place.of, "pid": os.getpid()},
         "ready": connected and not admission.draining,
         "broker": {"connected": connected, "presence": told},
         "draining": admission.draining,

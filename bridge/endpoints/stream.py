@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activemq import Frame
-from activemq.errors import ActiveMQError
-from activemq.message import ReplyMessage
 from bridge import translate
 from bridge.endpoints.outcomes import problem_of
 from bridge.endpoints.reading import CallerGoneError
+from bridge.events import MAX_EVENT, SILENCE, STREAM_HEADERS, as_json, document_of, done_of, encode_event, is_asked_for
 from bridge.exchange import End, Refused
 from bridge.link import attempt_of
 from bridge.problems import Problem
@@ -22,17 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from bridge.admission import Admission
-    from bridge.asgi import Headers
     from bridge.endpoints.call import Call
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
     from bridge.translate import Answer, Head
 
 KEEP_ALIVE: Final = 15.0  # seconds; proxies close what is silent for longer
-MAX_EVENT: Final = 64 * 1024  # bytes of a worker's word, as it sent them: what it can know
 MAX_BEHIND: Final = 1024 * 1024  # bytes that wait for a reader
 GRACE: Final = 10.0  # seconds that a reader has for each part once the call has its outcome
-EVENT_STREAM: Final = b"text/event-stream"
 
 Outcome = Frame | End | Refused
 
@@ -61,7 +55,7 @@ def stream_for(head: Head, route: ServedRoute, held: Held[Frame], admission: Adm
     """Return the stream that a caller gets; None for one whole answer."""
     if route.settings.stream == "body":
         return BodyStream(held, route, admission)
-    if route.settings.stream and head.accept is not None and EVENT_STREAM in head.accept.lower():
+    if route.settings.stream and is_asked_for(head):
         return EventStream(held, route, admission)
     return None
 
@@ -157,18 +151,17 @@ class EventStream:
             if kind == "chunk":
                 self._held.end(End.BAD_PART)
             return
-        data = _json({"attempt": self._held.attempt}) if kind == "started" else _document(frame)
+        data = as_json({"attempt": self._held.attempt}) if kind == "started" else document_of(frame)
         self._parts.add(self._event(kind, data), may_be_lost=kind != "chunk")
 
     async def run(self, call: Call) -> Outcome:
         """See :class:`Stream`."""
-        headers: Headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-store"), *call.headers()]
-        await in_time(self._held, call.start(200, headers))
+        await in_time(self._held, call.start(200, [*STREAM_HEADERS, *call.headers()]))
         while (data := await self._parts.next()) is not None:
             if data:
                 await self._parts.send(call, data)
             else:
-                await in_time(self._held, call.send_part(b": waiting\n\n"))
+                await in_time(self._held, call.send_part(SILENCE))
         return self._held.outcome.result()
 
     async def finish(self, call: Call, outcome: Outcome) -> None:
@@ -179,7 +172,7 @@ class EventStream:
             if not isinstance(outcome, Frame):
                 raise problem_of(outcome, self._route, self._held)
             answer = translate.answer_of(outcome, self._route)
-            event = self._event("done", _json(_done(answer)))
+            event = self._event("done", as_json(done_of(answer)))
             call.is_answered(answer)
         except Problem as problem:
             call.is_refused(problem)
@@ -192,7 +185,7 @@ class EventStream:
 
     def _event(self, kind: str, data: bytes) -> bytes:
         self._id += 1
-        return b"event: %b\nid: %d\ndata: %b\n\n" % (kind.encode(), self._id, data)
+        return encode_event(kind, self._id, data)
 
 
 class BodyStream:
@@ -258,37 +251,3 @@ class BodyStream:
             return translate.answer_of(frame, self._route).status < 400
         except Problem:
             return False
-
-
-def _done(answer: Answer) -> dict[str, object]:
-    headers = {name.decode(): value.decode() for name, value in answer.headers}
-    headers.pop("content-length", None)
-    return {
-        "status": answer.status,
-        "content_type": headers.pop("content-type", None),
-        "headers": headers,
-        **_body(answer.body),
-    }
-
-
-def _document(frame: Frame) -> bytes:
-    """Return a notice's body as JSON: as it is, or as text, or as base64."""
-    try:
-        if "json" in ReplyMessage(frame).content_type:
-            return _json(json.loads(frame.body))
-    except (ValueError, RecursionError, ActiveMQError):
-        pass  # what says it is JSON and is not is told as text; so are NaN and what is too deep for us
-    body = _body(frame.body)
-    return _json(body.get("body", body))
-
-
-def _json(document: object) -> bytes:
-    """Return it on one line, no longer than it need be; raises ValueError for what JSON does not have."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _body(body: bytes) -> dict[str, object]:
-    try:
-        return {"body": body.decode()}
-    except UnicodeDecodeError:
-        return {"body_base64": base64.b64encode(body).decode()}

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from bridge.jobs.membership import GREET_EVERY
-from bridge.jobs.results import EXPIRED
+from bridge.jobs.results import expired
 from bridge.jobs.store import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bridge.jobs.membership import Membership
     from bridge.jobs.posting import PostOffice
+    from bridge.jobs.replies import ReplyKeeper
     from bridge.jobs.service import JobService
     from bridge.jobs.store import JobStore
 
@@ -29,11 +30,18 @@ class Keeper:
     """One task. Whatever it meets (no store, no broker), it goes on with the next tick."""
 
     def __init__(
-        self, service: JobService, store: JobStore, office: PostOffice, membership: Membership, lease_ms: int
+        self,
+        service: JobService,
+        store: JobStore,
+        office: PostOffice,
+        replies: ReplyKeeper,
+        membership: Membership,
+        lease_ms: int,
     ) -> None:
         self._service = service
         self._store = store
         self._office = office
+        self._replies = replies
         self._membership = membership
         self._lease_ms = lease_ms
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,6 +94,8 @@ class Keeper:
         self._office.give_up()
         await self._try(self._service.undo())
         await self._try(self._service.poll())
+        await self._try(self._service.followers.poll())
+        await self._try(self._replies.pass_over())
         await self._try(self._expire())
         if self._service.ready:
             await self._try(self._send_left())
@@ -95,7 +105,7 @@ class Keeper:
     async def _expire(self) -> None:
         now_ms = self._service.now_ms()
         overdue = await self._store.overdue(now_ms)
-        for settling in [self._store.settle(job_id, lambda _: EXPIRED, now_ms) for job_id in overdue]:
+        for settling in [self._store.settle(job_id, expired, now_ms) for job_id in overdue]:
             job, changed = await settling
             if job is not None and changed:
                 self._service.settled_here(job)

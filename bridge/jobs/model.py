@@ -10,8 +10,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from bridge.jobs.trail import Event, Trail
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MAX_CALLER: Final = 255  # characters of a caller's name
 DAY_MS: Final = 24 * 3_600 * 1_000
@@ -106,15 +108,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is needed to read a job's reply, at whichever bridge: the route's ``max_reply`` (bytes) and pass-list."""
+    """What is needed to read a job's replies, at whichever bridge: the route's ``max_reply`` (bytes) and pass-list.
+
+    ``kinds``: what its workers were asked to say before the final reply; ``tells``: all of them say when they begin.
+    """
 
     max_reply: int
     returns: tuple[tuple[str, str], ...]  # property, header
+    kinds: tuple[str, ...] = ()
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the store has it. ``path`` is the path that was called."""
+    """A job as the store has it.
+
+    ``path`` is the path that was called, ``progress`` the last that the worker of this attempt told, as JSON.
+    """
 
     id: str
     caller: str
@@ -131,6 +141,8 @@ class Job:
     finished_ms: int | None = None
     attempts: int = 0
     answer: Reply | Failure | None = None
+    trail: Trail = field(default_factory=Trail)
+    progress: bytes | None = field(default=None, repr=False)
 
     @property
     def is_final(self) -> bool:
@@ -158,6 +170,28 @@ class Job:
         """Whether it is still known to have been: 410, not 404."""
         until = self.keep_until_ms
         return until is None or (not self.is_refused and now_ms < until + GONE_FOR_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events of a job, and the job without its answer; ``lost_chunk`` as in :class:`Trail`."""
+
+    job: Job
+    lost_chunk: int
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which jobs an operator wants to see: at most ``limit``, the newest first.
+
+    ``before``: when the last one of the page before was made, and its id.
+    """
+
+    limit: int
+    state: State | None = None
+    route: str | None = None
+    before: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

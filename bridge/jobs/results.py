@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from activemq.errors import ActiveMQError
 from bridge import translate
 from bridge.jobs.model import Failure, Job, Reply, Settlement, State
+from bridge.jobs.notices import Place, place_of
 from bridge.problems import TABLE, Problem, Ran
 from bridge.translate import Answer
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from activemq import Frame
     from bridge.jobs.model import Rules
 
-EXPIRED: Final = Settlement(
-    State.EXPIRED, Failure("deadline", "no worker replied in time", "maybe", {"phase": "unknown"})
-)
 CANCELLED: Final = Settlement(State.CANCELLED, Failure("job-cancelled", "the job was cancelled", "maybe"))
 
 
@@ -35,34 +32,52 @@ class _Returns:
         return cls(rules.max_reply, tuple((name, header.encode()) for name, header in rules.returns))
 
 
-def is_final(frame: Frame) -> bool:
-    """Say whether a reply ends its job; other kinds were not asked for."""
-    return (frame.raw("reply_kind") or "final") == "final"
+def expired(job: Job) -> Settlement:
+    """Return what becomes of an open job whose time is over."""
+    return Settlement(State.EXPIRED, failure_of(deadline_of(job)))
 
 
-def judge_of(frame: Frame) -> Callable[[Job], Settlement]:
-    """Return what makes of a job what this reply says."""
+def deadline_of(job: Job, more: str = "") -> Problem:
+    """Return the problem of an open job without a reply: how far it has come is certain where workers tell."""
+    if job.state is State.RUNNING:
+        return Problem("deadline", f"the worker did not finish in time{more}", "yes", {"phase": "running"})
+    if job.rules.tells:
+        # Not a certain "no": that it began may still be on its way to the store.
+        return Problem("deadline", f"no worker took it in time{more}", "maybe", {"phase": "queued"})
+    return Problem("deadline", f"no worker replied in time{more}", "maybe", {"phase": "unknown"})
 
-    def judge(job: Job) -> Settlement:
-        attempt = _attempt(frame)
+
+def kind_of(frame: Frame) -> str:
+    """Return what kind of reply it is."""
+    return frame.raw("reply_kind") or "final"
+
+
+def judge_of(frame: Frame, *, at_once: bool = False) -> Callable[[Job], Settlement | None]:
+    """Return what makes of a job what this reply says: nothing, if it is not its turn.
+
+    ``at_once``: also if something that its worker said before has not come.
+    """
+    attempt, sequence = number_of(frame, "attempt"), number_of(frame, "sequence")
+
+    def judge(job: Job) -> Settlement | None:
+        place = place_of(job, attempt, sequence)
+        if place is Place.STALE or (place is Place.EARLY and not at_once):
+            return None
         try:
             answer = translate.answer_of(frame, _Returns.of(job.rules))
         except Problem as problem:
-            return Settlement(State.FAILED, failure_of(problem), attempt)
+            return Settlement(State.FAILED, failure_of(problem), attempt or 1)
         headers = tuple((name.decode(), value.decode()) for name, value in answer.headers)
         reply = Reply(answer.status, headers, answer.body, answer.queue_ms, answer.work_ms)
-        return Settlement(State.DONE, reply, attempt)
+        return Settlement(State.DONE, reply, attempt or 1)
 
     return judge
 
 
-def _attempt(frame: Frame) -> int:
-    """Return which attempt the reply is of; at least one there was."""
-    try:
-        value = frame.get("attempt")
-    except ActiveMQError:
-        value = None
-    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 5 else 1
+def number_of(frame: Frame, name: str) -> int | None:
+    """Return ``attempt`` or ``sequence`` of a reply; None if it does not say, or what it says is no number."""
+    value = frame.raw(name)
+    return int(value) if value and value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
 def refusal(problem: Problem) -> Settlement:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge.exchange import End, Exchange
+from bridge.jobs.followers import Followers
 from bridge.jobs.keeper import Keeper
 from bridge.jobs.link import JobLink
 from bridge.jobs.membership import Membership
@@ -52,12 +53,12 @@ class _Running:
 
     def __init__(self, service: JobService, store: JobStore, client: Client, publish_timeout: float) -> None:
         self.store = store
-        self.replies = ReplyKeeper(client, store, service.settled_here)
+        self.replies = ReplyKeeper(client, store, service.settled_here, service.told_here, service.withdraw)
         self.link = JobLink(client, store.id, self.replies.on_reply, service.look_at, self._heard)
         self.office = PostOffice(self.link, store, publish_timeout)
         self.membership = Membership(store, self.link, service.name)
         lease_ms = round(2 * publish_timeout * 1_000) + _SPARE
-        self.keeper = Keeper(service, store, self.office, self.membership, lease_ms)
+        self.keeper = Keeper(service, store, self.office, self.replies, self.membership, lease_ms)
         self.lease_ms = lease_ms
 
     def _heard(self, word: str, to: str, by: str) -> None:
@@ -78,10 +79,11 @@ class JobService:
         self.name = secrets.token_hex(8)
         self.client = client
         self.holders: Exchange[Job] = Exchange(wheel)
+        self.followers = Followers(store)
+        self.withdraw = withdraw  # tells the workers
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._store = store
         self._publish_timeout = publish_timeout
-        self._withdraw = withdraw
         self._waiting: dict[str, set[str]] = {}  # job → names of holders
         self._undo: dict[str, int] = {}  # jobs that may be written although their callers were told "no" → until
         self._running: _Running | None = None
@@ -100,6 +102,7 @@ class JobService:
     async def stop(self) -> None:
         """Leave the broker and the store; jobs go on without this bridge."""
         self.holders.end_all(End.DEADLINE)  # they are told that it goes on
+        self.followers.end_all(End.DEADLINE)
         opener, self._opener = self._opener, None
         if opener is not None:
             opener.cancel()
@@ -115,6 +118,11 @@ class JobService:
     def ready(self) -> bool:
         """Whether a job could be taken now."""
         return self._joined and self._store.available and self.client.connected
+
+    @property
+    def store(self) -> JobStore:
+        """For those who read it: whatever changes jobs goes through here."""
+        return self._store
 
     async def _open(self) -> None:
         try:
@@ -300,8 +308,13 @@ class JobService:
     def settled_here(self, job: Job) -> None:
         """Tell all who wait that a job is over: here by value, at other bridges by its id."""
         self._tell(job)
+        self.told_here(job.id)
+
+    def told_here(self, job_id: str) -> None:
+        """Tell all who read a job's events that there are more: here, and at other bridges."""
+        self.followers.wake((job_id,))
         if self._running is not None:
-            self._running.link.wake(job.id)
+            self._running.link.wake(job_id)
 
     def _tell(self, job: Job) -> None:
         for name in tuple(self._waiting.get(job.id, ())):
@@ -309,6 +322,7 @@ class JobService:
 
     def look_at(self, job_ids: list[str]) -> None:
         """Have a look at jobs that some bridge has changed, as far as somebody here waits for them."""
+        self.followers.wake(job_ids)
         wanted = [job_id for job_id in job_ids if self._is_awaited(job_id)]
         if wanted and self._running is not None:
             self._running.keeper.look_at(wanted)
@@ -351,7 +365,7 @@ class JobService:
             raise Problem("no-job", "there is no job of this id")
         if changed:
             self.settled_here(job)
-            self._withdraw(job.id)
+            self.withdraw(job.id)
         return job
 
     async def _ask(self, reading: Coroutine[Any, Any, T]) -> T:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from bridge.jobs.model import Job, NewJob, Settlement, Unsent
+    from bridge.jobs.model import Job, NewJob, Page, Settlement, Unsent, Wanted
+    from bridge.jobs.notices import Place
+    from bridge.jobs.trail import Notice, Step
 
-    Judge = Callable[[Job], Settlement]
+    Judge = Callable[[Job], Settlement | None]
 
 
 class StoreUnavailableError(Exception):
@@ -58,10 +60,45 @@ class JobStore(Protocol):
         ...
 
     def settle(self, job_id: str, judge: Judge, now_ms: int) -> asyncio.Future[tuple[Job | None, bool]]:
-        """Have a job become what ``judge`` makes of it, if it may; the first final state wins.
+        """Have a job become what ``judge`` makes of it, if it may; the first final state wins, None changes nothing.
 
         The result is the job as it is then, None if there is none, and whether it is this call that changed it.
         """
+        ...
+
+    def tell(self, job_id: str, notice: Notice, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """Note what a worker says of its job.
+
+        If its place is ``NEXT`` it becomes events, and so does what waited for it; if it is ``EARLY`` it is kept, and
+        waits for those before it.
+        """
+        ...
+
+    def pass_over(self, job_id: str, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """Have what waits for its turn become events whatever is missing; ``NEXT`` if there was something."""
+        ...
+
+    async def stuck(self, since_ms: int) -> Sequence[str]:
+        """Return ids of jobs of which something waits for its turn since before this time, at most 500."""
+        ...
+
+    async def events(self, job_id: str, after: int) -> Page | None:
+        """Return the next events of a job behind the one of this number, 256 KiB at most; None if there is no job.
+
+        If there are none and the job of the page is final, there will never be any.
+        """
+        ...
+
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, tuple[int, bool]]:
+        """Return how far jobs have come: the number of the last event, and whether they are final."""
+        ...
+
+    async def browse(self, wanted: Wanted, now_ms: int) -> Sequence[Job]:
+        """Return jobs for their operator, the newest first, without their answers."""
+        ...
+
+    async def timeline(self, job_id: str) -> tuple[Job, Sequence[Step]] | None:
+        """Return a job, and what is kept of its events."""
         ...
 
     async def get(self, job_id: str) -> Job | None:
@@ -90,7 +127,7 @@ class JobStore(Protocol):
         ...
 
     async def clean(self, now_ms: int) -> int:
-        """Drop results after their retention, and the memory of them after 7 days more; return how many jobs."""
+        """Drop results and events after their retention, and the memory of them after 7 days more; return how many."""
         ...
 
     async def join(self, bridge: str) -> Collection[str]:

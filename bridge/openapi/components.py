@@ -31,6 +31,10 @@ HEADERS: Final[Mapping[str, Any]] = {
         "required": True,
         **_header("Milliseconds: `bridge;dur=…`, and `queue` and `work` where the worker tells."),
     },
+    "Job-State": _header(
+        "Of a job: where it is in its life.",
+        enum=["queued", "running", "done", "failed", "expired", "cancelled"],
+    ),
     "Retry-After": _header("Seconds until it is worth another try.", pattern="^[0-9]+$"),
     "Preference-Applied": _header("The preference of `Prefer` that was used, such as `wait=5`."),
 }
@@ -101,16 +105,21 @@ class Answers:
         self.responses: dict[str, Any] = {}
         self._names: set[str] = set()
 
-    def of(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the responses of an operation by status, as references, for the names of its problems."""
+    def of(self, names: Sequence[str], *, of_workers: bool = True) -> dict[str, Any]:
+        """Return the responses of an operation by status, as references, for the names of its problems.
+
+        ``of_workers``: a worker may use these statuses too.
+        """
         by_status: dict[int, list[str]] = {}
         for name in names:
             by_status.setdefault(TABLE[name].status, []).append(name)
-        return {str(status): self._response(status, same) for status, same in sorted(by_status.items())}
+        return {str(status): self._response(status, same, of_workers) for status, same in sorted(by_status.items())}
 
-    def _response(self, status: int, names: list[str]) -> dict[str, str]:
+    def _response(self, status: int, names: list[str], of_workers: bool) -> dict[str, str]:
         self._names.update(names)
-        key = "-or-".join(names)
+        key = "-or-".join(names) + ("" if of_workers else ".bridge")
+        # What a worker uses has its own body.
+        others: dict[str, Any] = {"*/*": {}} if of_workers else {}
         self.responses[key] = {
             "description": "\n".join(_line(name) for name in names),
             "headers": {
@@ -120,8 +129,7 @@ class Answers:
             },
             "content": {
                 CONTENT_TYPE: {"schema": _one_of([f"#/components/schemas/{_PROBLEM.format(name)}" for name in names])},
-                # A worker may use this status too, and then the body is its own.
-                "*/*": {},
+                **others,
             },
         }
         return {"$ref": f"#/components/responses/{key}"}
@@ -133,7 +141,8 @@ class Answers:
 
 def _line(name: str) -> str:
     row = TABLE[name]
-    return f"- `{name}` (ran: {' or '.join(rans(row))}): {row.title}. {row.meaning}"
+    ran = f" (ran: {' or '.join(rans(row))})" if row.ran else ""
+    return f"- `{name}`{ran}: {row.title}. {row.meaning}"
 
 
 def _one_of(references: list[str]) -> dict[str, Any]:
@@ -144,15 +153,16 @@ def _one_of(references: list[str]) -> dict[str, Any]:
 
 def _schema(name: str, prefix: str) -> dict[str, Any]:
     row = TABLE[name]
-    usual = {
+    usual: dict[str, Any] = {
         "type": {"const": f"{prefix}/problems/{name}"},
         "title": {"const": row.title},
         "status": {"const": row.status},
         "detail": {"type": "string", "description": "What is wrong this time."},
         "instance": {"type": "string", "description": "The path that was called."},
         "correlation_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-        "ran": {"enum": rans(row), "description": "Whether the work may have been done."},
     }
+    if row.ran is not None:
+        usual["ran"] = {"enum": rans(row), "description": "Whether the work may have been done."}
     return {
         "type": "object",
         "description": f"{row.title}. {row.meaning}",

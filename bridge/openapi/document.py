@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.openapi import components, operations
 from bridge.openapi.embedding import embedded
+from bridge.openapi.jobs import JOB, SCHEMA, paths_of_jobs
 
 if TYPE_CHECKING:
     from bridge.settings import Settings
@@ -31,7 +32,9 @@ def make_document(settings: Settings, version: str) -> dict[str, Any]:
         for method in sorted(route.methods):
             operation = operations.operation(route, method, answers, asks)
             paths.setdefault(route.path, {})[method.lower()] = operation
-    # Paths that are not in the route table come here: those of jobs, once there are any.
+    if any(map(operations.may_be_job, settings.routes)):
+        paths |= paths_of_jobs(answers, operations.REFUSALS[asks])
+        schemas[JOB] = SCHEMA
     return {
         "openapi": "3.1.1",
         "info": {"title": "activemq-rest-bridge", "version": version, "description": _DESCRIPTION},

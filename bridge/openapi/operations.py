@@ -23,6 +23,7 @@ _STREAMS: Final[Mapping[object, tuple[str, ...]]] = {
     True: (
         "With `Accept: text/event-stream` the answer is a stream of events:",
         "`started`, `progress`, `chunk` and, as the last, `done` or `failed`.",
+        "With an `Idempotency-Key` as well, the same call with `Last-Event-ID` goes on behind that event.",
     ),
     "body": ("The worker may send its reply in parts as it makes them.",),
 }
@@ -46,7 +47,7 @@ class Asks(enum.Enum):
     CALLERS_WITH_TOKENS = enum.auto()
 
 
-_REFUSALS: Final[Mapping[Asks, tuple[str, ...]]] = {
+REFUSALS: Final[Mapping[Asks, tuple[str, ...]]] = {
     Asks.NOBODY: (),
     Asks.THIS_MACHINE: ("forbidden",),
     Asks.CALLERS: ("unauthenticated", "forbidden", "caller-limit"),
@@ -56,7 +57,7 @@ _REFUSALS: Final[Mapping[Asks, tuple[str, ...]]] = {
 
 def problems_of(route: Route, asks: Asks) -> list[str]:
     """Return the names of all problems that a call of the route can get."""
-    names = [*ALWAYS, *_REFUSALS[asks]]
+    names = [*ALWAYS, *REFUSALS[asks]]
     if _PARAMETER.search(route.path):
         names.append("no-route")  # for what cannot stand in a parameter
     if route.accepts or "content-encoding" not in route.pass_headers:

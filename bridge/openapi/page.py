@@ -101,7 +101,7 @@ def _section(document: Mapping[str, Any], path: str, method: str, operation: Map
             _body(document, operation),
             _details("Parameters and headers", _rows(_parameters(document, operation))),
             "<h3>Answers</h3>",
-            _rows([("The worker's reply", _prose(operation["responses"]["2XX"]["description"]))]),
+            _rows(_replies(operation["responses"])),
             _problems(document, operation),
             "</section>",
         )
@@ -134,20 +134,27 @@ def _parameters(document: Mapping[str, Any], operation: Mapping[str, Any]) -> It
         )
 
 
+def _replies(responses: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for status, response in responses.items():
+        if status.startswith("2"):
+            name = "The worker's reply" if status == "2XX" else f'<span class="status">{escape(status)}</span>'
+            yield name, _prose(response["description"])
+
+
 def _problems(document: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
     rows = []
     for status, given in operation["responses"].items():
-        content = _resolved(document, given)["content"].get(CONTENT_TYPE)
+        content = _resolved(document, given).get("content", {}).get(CONTENT_TYPE)
         for schema in _alternatives(content["schema"] if content else {}):
             members = _resolved(document, schema)["properties"]
             url = members["type"]["const"]
             name = f'<a href="{escape(url.lstrip("/"))}">{escape(url.rpartition("/")[2])}</a>'
-            ran = ", or ".join(_RAN[each] for each in members["ran"]["enum"])
+            ran = ", or ".join(_RAN[each] for each in members.get("ran", {}).get("enum", ()))
             meaning = _prose(_resolved(document, schema)["description"])
             rows.append(
                 (
                     f'<span class="status">{escape(status)}</span> {name}',
-                    f'{meaning}<span class="ran">The work {ran}.</span>',
+                    f'{meaning}<span class="ran">The work {ran}.</span>' if ran else meaning,
                 )
             )
     return _details(f"{len(rows)} problems the bridge itself may answer", _rows(rows))

@@ -11,11 +11,40 @@ from mqbridge.console import CommandError
 from mqbridge.lifetime import drained_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 READY_WITHIN = 30.0  # seconds
 LONGEST_LINE = 1024 * 1024  # bytes
 DRAINED_WITHIN = 45.0  # seconds; then it is killed
+
+
+async def spawn(
+    arguments: Sequence[str], environ: Mapping[str, str], descriptors: Sequence[int] = ()
+) -> asyncio.subprocess.Process:
+    """Start `mqbridge` with these arguments; its standard error is ours to read, ``descriptors`` stay open in it."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mqbridge", *arguments),
+        env=environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        limit=LONGEST_LINE,
+        pass_fds=descriptors,
+        start_new_session=True,  # Ctrl-C is for us: we stop the children in order
+        preexec_fn=drained_with_parent(),
+    )
+
+
+async def lines_of(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
+    """Give each line of a process that :func:`spawn` started, without its end; one of over a MiB is left out."""
+    assert process.stderr is not None  # noqa: S101 - it was asked for
+    while True:
+        try:
+            line = await process.stderr.readline()
+        except ValueError:
+            continue
+        if not line:
+            return
+        yield line.decode(errors="replace").rstrip()
 
 
 class Child:
@@ -23,7 +52,7 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], ready: str, environ: Mapping[str, str]) -> None:
         self._name = name
-        self._command = [sys.executable, "-m", "mqbridge", *arguments]
+        self._arguments = arguments
         self._ready = ready
         self._environ = environ
         self._process: asyncio.subprocess.Process | None = None
@@ -37,15 +66,7 @@ class Child:
         return self._process.pid if self._process else 0
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            env=self._environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LONGEST_LINE,
-            start_new_session=True,  # Ctrl-C is for us: we stop the children in order
-            preexec_fn=drained_with_parent(),
-        )
+        self._process = await spawn(self._arguments, self._environ)
         self._output = asyncio.create_task(self._pass_on(self._process))
         try:
             await self._until_ready(self._output)
@@ -87,9 +108,7 @@ class Child:
             raise CommandError(f"the {self._name} did not start:\n{said}")
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None  # noqa: S101 - it was asked for
-        async for line in process.stderr:
-            text = line.decode(errors="replace").rstrip()
+        async for text in lines_of(process):
             self._last_lines.append(text)
             if self._is_ready.is_set():
                 print(f"[{self._name} {process.pid}] {text}", file=sys.stderr, flush=True)

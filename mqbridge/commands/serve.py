@@ -2,39 +2,106 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+import os
+import re
+import signal
+import socket
+from typing import TYPE_CHECKING, Final
 
 from bridge.jobs.store import StoreRefusedError
-from bridge.server import BindError, run
+from bridge.listening import BindError, Place, share
+from bridge.server import run
 from bridge.settings import Admin, Settings, SettingsError, load
+from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
+from mqbridge.commands.processes import Supervisor
 from mqbridge.console import CommandError, log_to_stderr, say
-from mqbridge.environment import environment
+from mqbridge.environment import ADMIN_KEY_SHA256, environment
+from mqbridge.lifetime import without_threads
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+_PLACE: Final = re.compile(r"(?P<number>[0-9]{1,4})/(?P<of>[0-9]{1,4}):(?P<descriptors>[0-9]+(?:,[0-9]+)*)")
 
 
-def serve(config: Path, log_level: str | None = None) -> int:
-    """Run until a signal; return the exit code. ``log_level`` goes before that of the settings."""
-    settings = with_admin_key(read_settings(config))
+def serve(config: Path, log_level: str | None = None, place: Place | None = None) -> int:
+    """Run until a signal; return the exit code. ``log_level`` goes before that of the settings.
+
+    ``place``: this is one of several processes.
+    """
+    settings = read_settings(config)
+    if place is None:
+        settings = with_admin_key(settings)
     log_to_stderr(log_level or settings.log.level, settings.log.format)
-    for note in settings.notes:
-        log.warning("%s", note)
+    if place is None or place.number == 1:
+        for note in settings.notes:
+            log.warning("%s", note)
     try:
         cut = run(
             settings,
             lambda addresses: say(f"ready on {' '.join(addresses)}"),
             load=lambda: _again(config, settings.admin),
+            place=place,
         )
     except BindError as error:
         raise CommandError(str(error)) from error
     except StoreRefusedError as error:
         raise CommandError(f"the store is refused: {error}", 2) from error
     return 1 if cut else 0
+
+
+def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
+    """Run that many processes on the same addresses until a signal; return the exit code."""
+    settings = read_settings(config)
+    keyed = with_admin_key(settings)
+    log_to_stderr(log_level or settings.log.level, settings.log.format)
+    environ = dict(environment())
+    if keyed is not settings:  # one key for all, and for those that are started later
+        environ[ADMIN_KEY_SHA256] = keyed.admin.key_sha256
+    try:
+        places = share(settings.server.bind, number)
+    except BindError as error:
+        raise CommandError(str(error)) from error
+    level = ["--log-level", log_level] if log_level else []
+    arguments = ["serve", "--config", str(config), *level, "--place"]
+
+    async def start(seat: int, sockets: tuple[socket.socket, ...]) -> Process:
+        descriptors = [sock.fileno() for sock in sockets]
+        return await spawn([*arguments, written(seat, number, descriptors)], environ, descriptors)
+
+    without_threads()
+    return asyncio.run(Supervisor(places, start, settings.server.drain).run())
+
+
+def written(number: int, of: int, descriptors: Sequence[int]) -> str:
+    """Return a process's place as its command line has it; see :func:`place_of`."""
+    return f"{number}/{of}:{','.join(map(str, descriptors))}"
+
+
+def place_of(text: str) -> Place:
+    """Read what :func:`written` has made, in the process that it is for. Raises :class:`CommandError`."""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise CommandError(f"--place {text!r}: is for processes that --processes starts", 2)
+    parent = os.getppid()
+
+    def tell_others() -> None:
+        if os.getppid() == parent:  # else it has died, and who has taken its place must not get its signals
+            os.kill(parent, signal.SIGHUP)
+
+    try:
+        sockets = tuple(socket.socket(fileno=int(number)) for number in match["descriptors"].split(","))
+    except OSError as error:
+        raise CommandError(
+            f"--place {text!r}: {error.strerror}; it is for processes that --processes starts", 2
+        ) from error
+    return Place(int(match["number"]), int(match["of"]), sockets, tell_others)
 
 
 def with_admin_key(settings: Settings) -> Settings:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mqbridge.asking import ask, bridge_at
+from mqbridge.commands.gathering import Gatherer
 from mqbridge.console import CommandError
 
 if TYPE_CHECKING:
@@ -30,16 +31,16 @@ def watch(url: str, key: str, *, every: float, once: bool, as_json: bool) -> int
     away, and looked for again.
     """
     console = Console(highlight=False)
-    with bridge_at(url, key, TIMEOUT) as client:
-        status = look(client)
+    with Gatherer(lambda: bridge_at(url, key, TIMEOUT), look) as gatherer:
+        status = gatherer.look()
         if once:
             _print(console, url, status, as_json=as_json)
             return 0
         with suppress(KeyboardInterrupt):
             if as_json:
-                _lines(console, client, url, status, every)
+                _lines(console, gatherer, url, status, every)
             else:
-                _live(console, client, url, status, every)
+                _live(console, gatherer, url, status, every)
     return 0
 
 
@@ -48,20 +49,20 @@ def look(client: httpx.Client) -> dict[str, Any]:
     return ask(client, "GET", "/-/api/status", "routes")
 
 
-def _lines(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:
+def _lines(console: Console, gatherer: Gatherer, url: str, status: Mapping[str, Any], every: float) -> None:
     while True:
         _print(console, url, status, as_json=True)
         time.sleep(every)
-        status = look(client)
+        status = gatherer.look()
 
 
-def _live(console: Console, client: httpx.Client, url: str, status: Mapping[str, Any], every: float) -> None:
+def _live(console: Console, gatherer: Gatherer, url: str, status: Mapping[str, Any], every: float) -> None:
     with Live(render(url, status), console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:
             live.refresh()
             time.sleep(every)
             try:
-                status = look(client)
+                status = gatherer.look()
             except CommandError as error:
                 live.update(Group(render(url, status), Text(str(error), "red")))
             else:
@@ -81,6 +82,8 @@ def render(url: str, status: Mapping[str, Any]) -> Group:
     line = Text(f"{url}  ")
     line.append("ready" if status["ready"] else "not ready", "green" if status["ready"] else "red")
     line.append(f", broker {'connected' if broker['connected'] else 'away'}, {status['held']} held")
+    if "processes" in status:
+        line.append(f", {len(status['processes'])} of {status['of']} processes")
     if status["draining"]:
         line.append(", draining", "yellow")
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -11,24 +11,34 @@ from activemq import Client, Credentials, Server
 from consumers import Worker
 from consumers.worker import SubscriptionRefusedError
 from mqbridge.console import CommandError, say
+from mqbridge.health import HealthFileError, health_file
 from mqbridge.lifetime import stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-async def run_worker(worker: Worker, servers: Sequence[Server], who: Credentials, concurrency: int) -> int:
-    """Run a worker until a signal; return the exit code."""
+async def run_worker(
+    worker: Worker, servers: Sequence[Server], who: Credentials, concurrency: int, health: Path | None = None
+) -> int:
+    """Run a worker until a signal; return the exit code. ``health``: see :mod:`mqbridge.health`."""
     client = Client(servers, who)
     try:
         queues = ", ".join(f"{queue} × {number}" for queue, number in worker.slots(concurrency).items())
     except ValueError as error:
         raise CommandError(f"--concurrency: {error}", 2) from error
     with stop_signals() as stop:
+
+        def state() -> str:
+            return "draining" if stop.is_set() else "ready" if client.connected else "without a broker"
+
         try:
-            await worker.run(client, concurrency, stop, lambda: say(f"worker ready ({queues})"))
+            async with health_file(health, state):
+                await worker.run(client, concurrency, stop, lambda: say(f"worker ready ({queues})"))
         except SubscriptionRefusedError as error:
             raise CommandError(f"{error}; may this login read the queue?") from error
+        except HealthFileError as error:
+            raise CommandError(f"--health-file {error}", 2) from error
     return 0
 
 

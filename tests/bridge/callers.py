@@ -81,13 +81,13 @@ class Caller:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, port: int, *, receive_buffer: int | None = None) -> Self:
+    async def connect(cls, port: int, *, receive_buffer: int | None = None, address: str = "127.0.0.1") -> Self:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
         try:
-            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
         except OSError:
             sock.close()
             raise
@@ -119,6 +119,11 @@ class Caller:
         """Read what comes up to ``end``; return it without."""
         async with asyncio.timeout(PATIENCE):
             return (await self._reader.readuntil(end)).removesuffix(end)
+
+    async def raw_exactly(self, size: int) -> bytes:
+        """Read so many bytes."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.readexactly(size)
 
     async def _head(self) -> tuple[int, Headers]:
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -176,9 +181,10 @@ async def call(
     method: str = "POST",
     headers: tuple[tuple[str, str | bytes], ...] = (),
     host: str | None = "localhost",
+    address: str = "127.0.0.1",
 ) -> Response:
     """Make one call on a connection of its own."""
-    async with await Caller.connect(port) as caller:
+    async with await Caller.connect(port, address=address) as caller:
         await caller.send(request(target, body, method=method, headers=headers, host=host))
         return await caller.response(method)
 

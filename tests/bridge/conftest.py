@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from activemq.local import LocalBroker
+from tests.conftest import IN_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +20,15 @@ SERVERS = ("uvicorn", "hypercorn")
 def implementation(request: pytest.FixtureRequest) -> str:
     """The HTTP server: what is promised holds on both."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def carrier(request: pytest.FixtureRequest) -> Any:
+    """What carries a call to its worker: what is promised of a held call holds with a broker and without one.
+
+    Which ones there are is in tests/conftest.py.
+    """
+    return LocalBroker() if request.param == IN_PROCESS else request.getfixturevalue("brokers").get(request.param)
 
 
 @pytest.fixture(scope="module")

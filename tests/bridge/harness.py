@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import patch
 
-from pydantic import SecretStr
+from pydantic import PrivateAttr, SecretStr
 
 from activemq import Client, Credentials, Server
 from activemq.frames import Limits, encode
+from activemq.local import LocalBroker
 from bridge.app import Bridge
 from bridge.server import serve
 from bridge.settings import Broker, BrokerUrl, Route, Settings, Store
@@ -25,8 +26,16 @@ if TYPE_CHECKING:
     from activemq import Frame
 
 
+class LocalSettings(Settings):
+    """Settings of calls that go to workers of the same process; see :func:`settings_for`."""
+
+    _connect: Any = PrivateAttr(None)
+
+
 def broker_settings(broker: Any, port: int | None = None, **options: Any) -> Broker:
     """Settings for an EmbeddedBroker or a FakeBroker, or for a proxy before it on ``port``."""
+    if isinstance(broker, LocalBroker):
+        return Broker(**options)
     at = getattr(broker, "stomp_port", None) or broker.port
     return Broker(
         urls=(BrokerUrl("127.0.0.1", port or at, tls=False),),
@@ -45,13 +54,21 @@ def settings_for(
     store: Store | None = None,
     **server: Any,
 ) -> Settings:
-    """Settings with sensible defaults for a test; ``server``: keys of [server]."""
-    return Settings(
-        server=ServerSettings(**{"bind": ("127.0.0.1:0",), "drain": 20.0, **server}),
-        broker=broker_settings(broker, broker_port, publish_timeout=publish_timeout),
-        routes=tuple(routes),
-        store=store or Store(),
-    )
+    """Settings with sensible defaults for a test; ``server``: keys of [server].
+
+    For a LocalBroker the routes are without jobs, as where a worker is served directly.
+    """
+    sections = {
+        "server": ServerSettings(**{"bind": ("127.0.0.1:0",), "drain": 20.0, **server}),
+        "broker": broker_settings(broker, broker_port, publish_timeout=publish_timeout),
+        "store": store or Store(),
+    }
+    if not isinstance(broker, LocalBroker):
+        return Settings(**sections, routes=tuple(routes))
+    held = (route.model_copy(update={"async_": "never", "idempotency": "off"}) for route in routes)
+    settings = LocalSettings(**sections, routes=tuple(held))
+    settings._connect = lambda broker_settings: broker.client(Limits(max_body=broker_settings.max_frame))
+    return settings
 
 
 # What the tasks of calls run: our watcher of the caller, Uvicorn's and Hypercorn's way into the application.
@@ -116,8 +133,8 @@ async def running(
         settings = settings.model_copy(update={"store": Store(url=sqlite(scratch.name))})
 
     class Seen(Bridge):
-        def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
-            super().__init__(settings, load)
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
             made.append(self)
 
     thresholds = gc.get_threshold()
@@ -125,7 +142,9 @@ async def running(
     ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     ports: list[int] = []
     with patch("bridge.server.Bridge", Seen), patch("bridge.server.listen", _listen_and_tell(ports)):
-        served = asyncio.create_task(serve(settings, implementation, ready.set_result, stop, load))
+        connect = settings._connect if isinstance(settings, LocalSettings) else None
+        serving = serve(settings, implementation, ready.set_result, stop, load, connect=connect)
+        served = asyncio.create_task(serving)
         await until(lambda: ports or served.done(), "listening")
     try:
         if connected:
@@ -220,6 +239,8 @@ def _auto(queue: str) -> Any:
 
 def client_for(broker: Any) -> Client:
     """A client of ours, not started."""
+    if isinstance(broker, LocalBroker):
+        return broker.client(Limits(max_body=64 << 20))
     port = getattr(broker, "stomp_port", None) or broker.port
     login, passcode = getattr(broker, "login", None), getattr(broker, "passcode", None)
     return Client([Server("127.0.0.1", port)], Credentials(login, passcode), limits=Limits(max_body=64 << 20))

@@ -214,7 +214,7 @@ async def test_a_job_is_its_callers_and_to_others_there_is_none(world):
     location = response.get("location")
     message = await world.worker.request("jobs")
     assert message.get("caller") == "shop"
-    for target in (location, f"{location}/result"):
+    for target in (location, f"{location}/result", f"{location}/events"):
         for method in ("GET", "DELETE") if target == location else ("GET",):
             other = await world.call(target, None, method=method, headers=bearer(OTHER))
             assert (other.status, other.name) == (404, "no-job")

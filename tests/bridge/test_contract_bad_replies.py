@@ -44,7 +44,7 @@ class World:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(broker, implementation, queue):
+async def world(carrier, implementation, queue):
     routes = [
         Route(
             name="work",
@@ -56,9 +56,11 @@ async def world(broker, implementation, queue):
         ),
         Route(name="hasty", path="/hasty", queue=queue("work"), timeout=0.3),
     ]
-    settings = settings_for(broker, routes).model_copy(update={"broker": broker_settings(broker, max_frame=MAX_FRAME)})
+    settings = settings_for(carrier, routes).model_copy(
+        update={"broker": broker_settings(carrier, max_frame=MAX_FRAME)}
+    )
     async with (
-        ToldWorker(broker, queue("work")) as worker,
+        ToldWorker(carrier, queue("work")) as worker,
         running(settings, implementation) as bridge,
     ):
         yield World(bridge, worker, queue)
@@ -255,12 +257,12 @@ async def test_a_reply_after_the_deadline_is_dropped_and_counted(world):
     assert (await following).body == b"in time"
 
 
-async def test_a_message_that_nobody_took_before_its_deadline_is_never_delivered(broker, implementation, queue):
+async def test_a_message_that_nobody_took_before_its_deadline_is_never_delivered(carrier, implementation, queue):
     lonely = queue(f"lonely-{implementation}")
     routes = [Route(name="lonely", path="/lonely", queue=lonely, timeout=0.3, worker_wait=20.0)]
-    async with running(settings_for(broker, routes), implementation) as bridge:
+    async with running(settings_for(carrier, routes), implementation) as bridge:
         assert (await bridge.call("/lonely", b"expired")).name == "deadline"
-        async with ToldWorker(broker, lonely) as worker:
+        async with ToldWorker(carrier, lonely) as worker:
             calling = asyncio.create_task(bridge.call("/lonely", b"in time"))
             message = await worker.request(lonely)
             assert message.body == b"in time"

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(broker, implementation, queue):
-    async with refusing(broker, implementation, queue) as world:
+async def world(carrier, implementation, queue):
+    async with refusing(carrier, implementation, queue) as world:
         yield world
 
 
@@ -273,6 +273,7 @@ async def test_bodies_have_a_limit_together(world):
     await world.nothing_was_sent()
 
 
+@pytest.mark.jobs
 @pytest.mark.parametrize(
     ("target", "headers"),
     [

@@ -327,8 +327,8 @@ async def test_two_brokers_that_know_nothing_of_each_other(own_broker):
     async with running(settings_for(first, routes), "uvicorn") as bridge:
         await known(bridge)
         side: Client = bridge.bridge._side
-        there = client_for(second)._supervisor
-        side._supervisor._servers, side._supervisor._how = there._servers, there._how
+        there = client_for(second)
+        side._supervisor._servers, side._credentials = there._supervisor._servers, there._credentials
         generation = side.generation
         side._connection.abort(ConnectionError("cut"))
         await until(lambda: side.connected and side.generation > generation, "it is at the other")

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(broker, implementation, queue):
-    async with refusing(broker, implementation, queue) as world:
+async def world(carrier, implementation, queue):
+    async with refusing(carrier, implementation, queue) as world:
         yield world
 
 
@@ -85,12 +85,14 @@ async def test_what_may_stand_once_is_refused_twice(world, headers, field):
     await world.nothing_was_sent()
 
 
+@pytest.mark.jobs
 @pytest.mark.parametrize("key", ["", "a b", '"', "a" * 256])
 async def test_a_malformed_key_is_a_400(world, key):
     response = await world.bridge.call("/maybe-job", headers=(("Idempotency-Key", key),))
     check(response, "invalid-request", field="idempotency-key", instance="/maybe-job")
 
 
+@pytest.mark.jobs
 async def test_a_missing_key_is_a_400(world):
     check(await world.bridge.call("/keyed-job"), "invalid-request", field="idempotency-key", instance="/keyed-job")
 

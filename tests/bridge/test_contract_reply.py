@@ -39,7 +39,7 @@ class World:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(broker, implementation, queue):
+async def world(carrier, implementation, queue):
     routes = [
         Route(
             name="echo",
@@ -56,8 +56,8 @@ async def world(broker, implementation, queue):
         Route(name="low", path="/low", queue=queue("low"), priority_ceiling=5, persistent=True, redeliver=False),
     ]
     async with (
-        ToldWorker(broker, *(route.queue for route in routes)) as worker,
-        running(settings_for(broker, routes), implementation) as bridge,
+        ToldWorker(carrier, *(route.queue for route in routes)) as worker,
+        running(settings_for(carrier, routes), implementation) as bridge,
     ):
         yield World(bridge, worker, queue)
 

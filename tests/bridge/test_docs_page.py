@@ -107,7 +107,9 @@ def test_each_operation_has_a_section_and_a_command():
     page = Page(page_of())
     for name in ("post_thumbnails", "put_orders", "get_orders", "head_orders", "post_words", "post_any"):
         assert name in page.ids
-    assert len(page.commands) == 6
+    for name in ("jobs.get", "jobs.cancel", "jobs.result", "jobs.events"):
+        assert name in page.ids
+    assert len(page.commands) == 10
 
 
 def test_commands_are_those_a_shell_understands():
@@ -121,11 +123,15 @@ def test_commands_are_those_a_shell_understands():
         ["curl", "-i", "-X", "PUT", f"{BASE}/orders/ID", *key, *of_json, "-d", '{"sku": "it\'s"}'],
         ["curl", "-i", f"{BASE}/words", "-H", "Content-Type: text/plain", "-d", "some text"],
         ["curl", "-i", f"{BASE}/any", *of_json, "-d", "{}"],
+        ["curl", "-i", f"{BASE}/jobs/ID"],
+        ["curl", "-i", "-X", "DELETE", f"{BASE}/jobs/ID"],
+        ["curl", "-i", f"{BASE}/jobs/ID/result"],
+        ["curl", "-i", f"{BASE}/jobs/ID/events"],
     ]
 
 
 def test_a_route_without_a_body_is_called_with_its_method():
-    page = Page(page_of(Route(name="a", path="/a", queue="q", methods={"DELETE"}, idempotency="off")))
+    page = Page(page_of(Route(name="a", path="/a", queue="q", methods={"DELETE"}, idempotency="off", async_="never")))
     assert page.commands == [f"curl -i -X DELETE {BASE}/a"]
 
 
@@ -165,7 +171,9 @@ async def test_the_document_is_served(bridge):
     response = await bridge.call("/openapi.json", None, method="GET")
     assert (response.status, response.get("content-type")) == (200, "application/json")
     assert response.get("cache-control") == "no-store"
-    assert set(json.loads(response.body)["paths"]) == {"/thumbnails/{size}", "/orders/{id}", "/words", "/any"}
+    assert set(json.loads(response.body)["paths"]) == {
+        "/thumbnails/{size}", "/orders/{id}", "/words", "/any", "/jobs/{id}", "/jobs/{id}/result", "/jobs/{id}/events",
+    }  # fmt: skip
 
 
 @served

@@ -72,10 +72,10 @@ def strict(document: dict[str, Any]) -> dict[str, Any]:
     for methods in document["paths"].values():
         for operation in methods.values():
             responses = operation["responses"]
-            del responses["default"]
-            responses["200"] = responses.pop("2XX")
+            if responses.pop("default", None) is not None:
+                responses["200"] = responses.pop("2XX")
     for response in document["components"]["responses"].values():
-        del response["content"]["*/*"]
+        response["content"].pop("*/*", None)
     return document
 
 

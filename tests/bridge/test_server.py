@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from activemq.testing import FakeBroker
-from bridge import server
+from bridge import listening, server
 from bridge.settings import Route
 from bridge.settings import Server as ServerSettings
 from tests.bridge.harness import ToldWorker, running, settings_for
@@ -68,13 +68,15 @@ def test_an_address_in_use_is_named_and_the_others_are_given_back():
         free.bind(("127.0.0.1", 0))
         other = free.getsockname()[1]
         free.close()
-        with pytest.raises(server.BindError, match=rf"127\.0\.0\.1:{port}: Address already in use; is another bridge"):
+        with pytest.raises(
+            listening.BindError, match=rf"127\.0\.0\.1:{port}: Address already in use; is another bridge"
+        ):
             server.listen([f"127.0.0.1:{other}", f"127.0.0.1:{port}"])
         closed(server.listen([f"127.0.0.1:{other}"]))
 
 
 def test_an_address_that_is_not_this_machines_is_named():
-    with pytest.raises(server.BindError, match=r"192\.0\.2\.1:8080"):
+    with pytest.raises(listening.BindError, match=r"192\.0\.2\.1:8080"):
         server.listen(["192.0.2.1:8080"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -101,6 +102,7 @@ async def test_status_tells_what_is_held_who_listens_and_how_fast_it_goes(implem
         status = json.loads(response.body)
         echo, none = status.pop("routes")
         assert status == {
+            "process": {"number": 1, "of": 1, "pid": os.getpid()},
             "ready": True,
             "broker": {"connected": True, "presence": True},
             "draining": False,

@@ -11,7 +11,8 @@ import pytest
 from h2.errors import ErrorCodes
 
 from activemq.testing import FakeBroker
-from bridge.endpoints.stream import MAX_BEHIND, MAX_EVENT
+from bridge.endpoints.stream import MAX_BEHIND
+from bridge.events import MAX_EVENT
 from bridge.settings import Route
 from tests.bridge.callers import Caller, request, until
 from tests.bridge.harness import Running, ToldWorker, running, settings_for

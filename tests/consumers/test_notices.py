@@ -25,6 +25,7 @@ class Told:
         usual = {"reply-to": "/remote-temp-queue/ID:1", "message-id": "ID:2", "reply_kinds": "progress chunk"}
         self.message = RequestMessage(Frame.of("MESSAGE", usual | named))
         self.sent: list[Frame] = []
+        self.told = 0
 
     def notify(self, data: bytes) -> None:
         self.sent += Parser(commands=CLIENT_COMMANDS).feed(data)

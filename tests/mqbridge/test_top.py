@@ -8,12 +8,14 @@ import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from rich.console import Console
 
 from bridge.settings import Admin, Caller, Route, Settings
+from mqbridge.commands.gathering import Gatherer, together
 from mqbridge.commands.serve import with_admin_key
 from mqbridge.commands.top import look, render, watch
 from mqbridge.console import CommandError
@@ -210,3 +212,80 @@ def test_look_asks_for_the_status_only():
     with answering() as (url, seen), httpx.Client(base_url=url) as client:
         assert look(client) == STATUS
         assert [path for path, _ in seen] == ["/-/api/status"]
+
+
+# -- several processes
+
+
+def one_of(number, of=3, **members):
+    return {**STATUS, "process": {"number": number, "of": of, "pid": 100 + number}, **members}
+
+
+class Many:
+    """A bridge of three processes; each connection comes to the next of ``order``."""
+
+    def __init__(self, order):
+        self.order = list(order)
+        self.closed = []
+        self.gone = set()
+
+    def connect(self):
+        number = self.order.pop(0)
+        return SimpleNamespace(number=number, close=lambda: self.closed.append(number))
+
+    def look(self, client):
+        if client.number in self.gone:
+            raise CommandError("cannot be reached")
+        return one_of(client.number)
+
+
+def test_each_process_is_found_once_and_its_connection_kept():
+    many = Many([1, 1, 3, 1, 2])
+    with Gatherer(many.connect, many.look) as gatherer:
+        for _ in range(2):
+            status = gatherer.look()
+            assert [one["process"]["number"] for one in status["processes"]] == [1, 2, 3]
+            assert many.closed == [1, 1]
+    assert sorted(many.closed) == [1, 1, 1, 2, 3]
+
+
+def test_what_processes_say_is_added_up():
+    busy = ROUTE | {"held": 5, "listeners": None, "oldest_held_seconds": 9.5, "answered": 1}
+    status = together([one_of(1, 2), one_of(2, 2, held=7, ready=False, routes=[busy])], 2)
+    assert (status["ready"], status["held"], status["of"]) == (False, 10, 2)
+    words = status["routes"][0]
+    assert (words["held"], words["listeners"], words["backlog"], words["max_backlog"]) == (8, 2, 6, 20_000)
+    assert (words["oldest_held_seconds"], words["answered"], words["answers_per_second"]) == (9.5, 42, 24.68)
+    assert status["routes"][1]["oldest_held_seconds"] is None
+    assert "2 of 2 processes" in shown(status)
+
+
+def test_a_process_that_chance_does_not_find_is_missing_and_said_to_be():
+    many = Many([1, 2] * 100)
+    with Gatherer(many.connect, many.look) as gatherer:
+        status = gatherer.look()
+    assert not status["ready"]
+    assert "2 of 3 processes" in shown(status)
+    assert sorted(set(many.closed)) == [1, 2]
+
+
+def test_a_process_that_ended_is_looked_for_again():
+    many = Many([1, 2, 3, 3, 2])
+    with Gatherer(many.connect, many.look) as gatherer:
+        gatherer.look()
+        many.gone = {2}
+        many.order = [3, 1, 2]
+        with pytest.raises(CommandError):
+            gatherer.look()
+        many.gone = set()
+        many.order = [2]
+        assert len(gatherer.look()["processes"]) == 3
+
+
+def test_a_bridge_that_is_gone_altogether_is_an_error():
+    many = Many([1, 2, 3])
+    with Gatherer(many.connect, many.look) as gatherer:
+        gatherer.look()
+        many.gone = {1, 2, 3}
+        with pytest.raises(CommandError, match="cannot be reached"):
+            gatherer.look()

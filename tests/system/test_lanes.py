@@ -16,7 +16,7 @@ pytestmark = pytest.mark.every_broker
 
 
 async def test_short_jobs_are_answered_while_a_hundred_long_ones_are_queued(
-    broker: Any, queue: Any, working: Any
+    carrier: Any, queue: Any, working: Any
 ) -> None:
     long, short, go_on, running_long = queue("lane.long"), queue("lane.short"), asyncio.Event(), []
     worker = Worker(reserve={short: 2})
@@ -35,7 +35,7 @@ async def test_short_jobs_are_answered_while_a_hundred_long_ones_are_queued(
         Route(name="long", path="/long", queue=long, timeout=60.0),
         Route(name="short", path="/short", queue=short, timeout=60.0),
     ]
-    async with running(settings_for(broker, routes), "uvicorn") as bridge, working(worker, 8):
+    async with running(settings_for(carrier, routes), "uvicorn") as bridge, working(worker, 8):
         waiting = [asyncio.create_task(bridge.call("/long", b"%d" % number)) for number in range(100)]
         await until(lambda: len(running_long) == 6, "six slots are taken by long jobs")
         await bridge.held(100)
@@ -47,7 +47,7 @@ async def test_short_jobs_are_answered_while_a_hundred_long_ones_are_queued(
         assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"long"}
 
 
-async def test_of_what_is_queued_the_urgent_goes_first(broker: Any, queue: Any, working: Any) -> None:
+async def test_of_what_is_queued_the_urgent_goes_first(carrier: Any, queue: Any, working: Any) -> None:
     name, order, go_on = queue("priority"), [], asyncio.Event()
     worker = Worker()
 
@@ -57,7 +57,7 @@ async def test_of_what_is_queued_the_urgent_goes_first(broker: Any, queue: Any, 
         await go_on.wait()
 
     route = Route(name="q", path="/q", queue=name, timeout=30.0, priority_ceiling=7)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(worker):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(worker):
         calls = [asyncio.create_task(bridge.call("/q", b"first"))]
         await until(lambda: order == ["first"], "the only slot is taken")
         for urgency in (7, 3, 0, 1):

@@ -47,7 +47,7 @@ def one_worker(queue: str, handler: Any) -> Worker:
 
 
 async def test_a_caller_follows_a_job_from_its_start_to_its_reply(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name = queue("events")
 
@@ -59,7 +59,7 @@ async def test_a_caller_follows_a_job_from_its_start_to_its_reply(
         return Reply(b"all", 201, "text/plain", {"cache-control": "no-cache"})
 
     route = Route(name="q", path="/q", queue=name, stream=True)
-    async with running(settings_for(broker, [route]), implementation) as bridge, working(one_worker(name, work)):
+    async with running(settings_for(carrier, [route]), implementation) as bridge, working(one_worker(name, work)):
         response, events = await read_events(bridge.port, "/q")
         await bridge.at_rest()
     assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
@@ -79,7 +79,9 @@ async def test_a_caller_follows_a_job_from_its_start_to_its_reply(
     ]
 
 
-async def test_a_caller_who_does_not_ask_for_events_gets_the_reply_alone(broker: Any, queue: Any, working: Any) -> None:
+async def test_a_caller_who_does_not_ask_for_events_gets_the_reply_alone(
+    carrier: Any, queue: Any, working: Any
+) -> None:
     name = queue("plain")
 
     async def work(request: Request) -> str:
@@ -88,12 +90,12 @@ async def test_a_caller_who_does_not_ask_for_events_gets_the_reply_alone(broker:
         return "the reply"
 
     route = Route(name="q", path="/q", queue=name, stream=True)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
         assert (await bridge.call("/q", b"x")).body == b"the reply"
         assert bridge.bridge.exchange.counts.stray_replies == 0
 
 
-async def test_a_thread_tells_its_progress_and_sends_parts(broker: Any, queue: Any, working: Any) -> None:
+async def test_a_thread_tells_its_progress_and_sends_parts(carrier: Any, queue: Any, working: Any) -> None:
     name = queue("thread")
 
     def work(request: Request) -> str:
@@ -103,7 +105,7 @@ async def test_a_thread_tells_its_progress_and_sends_parts(broker: Any, queue: A
         return "done"
 
     route = Route(name="q", path="/q", queue=name, stream=True)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
         _, events = await read_events(bridge.port, "/q")
     assert [(kind, data) for kind, _, data in events[1:-1]] == [
         ("progress", 0),
@@ -114,7 +116,7 @@ async def test_a_thread_tells_its_progress_and_sends_parts(broker: Any, queue: A
 
 
 @pytest.mark.parametrize("ending", ["failed handler", "deadline"])
-async def test_the_end_is_always_said(broker: Any, queue: Any, working: Any, ending: str) -> None:
+async def test_the_end_is_always_said(carrier: Any, queue: Any, working: Any, ending: str) -> None:
     name = queue(f"end.{ending[:4]}")
 
     async def work(request: Request) -> str:
@@ -123,7 +125,7 @@ async def test_the_end_is_always_said(broker: Any, queue: Any, working: Any, end
         raise ValueError("no")
 
     route = Route(name="q", path="/q", queue=name, stream=True, timeout=0.5 if ending == "deadline" else 20.0)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
         _, events = await read_events(bridge.port, "/q")
     kind, _, problem = events[-1]
     assert kind == "failed"
@@ -149,17 +151,17 @@ async def test_the_loss_of_the_broker_ends_a_stream_with_its_problem(own_broker:
     assert [(kind, data["type"]) for kind, _, data in events] == [("failed", "/problems/broker-lost")]
 
 
-async def test_a_refusal_before_the_message_is_a_plain_problem(broker: Any, queue: Any) -> None:
+async def test_a_refusal_before_the_message_is_a_plain_problem(carrier: Any, queue: Any) -> None:
     route = Route(name="q", path="/q", queue=queue("refused"), stream=True, max_body=1)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge:
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge:
         answer = await bridge.call("/q", b"xx", headers=(("accept", "text/event-stream"),))
     assert (answer.status, answer.name) == (413, "body-too-large")
 
 
-async def test_a_second_attempt_begins_again_and_says_so(broker: Any, queue: Any, working: Any) -> None:
+async def test_a_second_attempt_begins_again_and_says_so(carrier: Any, queue: Any, working: Any) -> None:
     name = queue("attempts")
     route = Route(name="q", path="/q", queue=name, stream=True)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, ToldWorker(broker, name) as told:
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, ToldWorker(carrier, name) as told:
         call = asyncio.create_task(read_events(bridge.port, "/q"))
         message = await told.request(name)
         for kind, attempt, body in [
@@ -181,7 +183,7 @@ async def test_a_second_attempt_begins_again_and_says_so(broker: Any, queue: Any
 
 
 async def test_a_body_comes_in_parts_with_the_head_of_the_first(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name, go_on = queue("body"), asyncio.Event()
 
@@ -193,7 +195,7 @@ async def test_a_body_comes_in_parts_with_the_head_of_the_first(
 
     route = Route(name="q", path="/q", queue=name, stream="body")
     async with (
-        running(settings_for(broker, [route]), implementation) as bridge,
+        running(settings_for(carrier, [route]), implementation) as bridge,
         working(one_worker(name, work)),
         httpx.AsyncClient(trust_env=False, timeout=20.0) as client,
         client.stream("POST", f"http://127.0.0.1:{bridge.port}/q", content=b"x") as response,
@@ -206,7 +208,7 @@ async def test_a_body_comes_in_parts_with_the_head_of_the_first(
 
 
 async def test_a_streamed_route_whose_worker_sends_no_part_answers_as_usual(
-    broker: Any, queue: Any, working: Any
+    carrier: Any, queue: Any, working: Any
 ) -> None:
     name = queue("whole")
 
@@ -214,13 +216,13 @@ async def test_a_streamed_route_whose_worker_sends_no_part_answers_as_usual(
         return Reply(b"whole", 201, "text/plain")
 
     route = Route(name="q", path="/q", queue=name, stream="body")
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
         answer = await bridge.call("/q", b"x")
     assert (answer.status, answer.body, answer.get("content-length")) == (201, b"whole", "5")
 
 
 async def test_a_body_whose_worker_is_lost_is_cut_and_never_spliced(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name, began, go_on = queue("cut"), [], asyncio.Event()
 
@@ -233,7 +235,7 @@ async def test_a_body_whose_worker_is_lost_is_cut_and_never_spliced(
 
     route = Route(name="q", path="/q", queue=name, stream="body")
     async with (
-        running(settings_for(broker, [route]), implementation) as bridge,
+        running(settings_for(carrier, [route]), implementation) as bridge,
         working(one_worker(name, work), 2) as lost,
         await Caller.connect(bridge.port) as caller,
     ):
@@ -248,13 +250,13 @@ async def test_a_body_whose_worker_is_lost_is_cut_and_never_spliced(
 
 
 async def test_a_reader_that_is_too_far_behind_loses_progress_but_not_the_end(
-    broker: Any, queue: Any, implementation: str
+    carrier: Any, queue: Any, implementation: str
 ) -> None:
     name = queue("slow.progress")
     route = Route(name="q", path="/q", queue=name, stream=True)
     async with (
-        running(settings_for(broker, [route]), implementation) as bridge,
-        ToldWorker(broker, name) as told,
+        running(settings_for(carrier, [route]), implementation) as bridge,
+        ToldWorker(carrier, name) as told,
         await Caller.connect(bridge.port, receive_buffer=4096) as caller,
     ):
         await caller.send(request("/q", b"x", headers=LEAVING))
@@ -269,12 +271,12 @@ async def test_a_reader_that_is_too_far_behind_loses_progress_but_not_the_end(
         assert b"event: done" in rest
 
 
-async def test_a_stream_of_chunks_that_would_have_a_hole_ends_with_its_problem(broker: Any, queue: Any) -> None:
+async def test_a_stream_of_chunks_that_would_have_a_hole_ends_with_its_problem(carrier: Any, queue: Any) -> None:
     name = queue("slow.chunks")
     route = Route(name="q", path="/q", queue=name, stream=True)
     async with (
-        running(settings_for(broker, [route]), "uvicorn") as bridge,
-        ToldWorker(broker, name) as told,
+        running(settings_for(carrier, [route]), "uvicorn") as bridge,
+        ToldWorker(carrier, name) as told,
         await Caller.connect(bridge.port, receive_buffer=4096) as caller,
     ):
         await caller.send(request("/q", b"x", headers=LEAVING))
@@ -287,7 +289,7 @@ async def test_a_stream_of_chunks_that_would_have_a_hole_ends_with_its_problem(b
         assert b"/problems/slow-reader" in rest
 
 
-async def test_a_caller_who_leaves_a_stream_stops_its_worker(broker: Any, queue: Any, working: Any) -> None:
+async def test_a_caller_who_leaves_a_stream_stops_its_worker(carrier: Any, queue: Any, working: Any) -> None:
     name, ended = queue("leave"), []
 
     async def work(request: Request) -> None:
@@ -298,7 +300,7 @@ async def test_a_caller_who_leaves_a_stream_stops_its_worker(broker: Any, queue:
             raise
 
     route = Route(name="q", path="/q", queue=name, stream=True)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(one_worker(name, work)):
         caller = await Caller.connect(bridge.port)
         await caller.send(request("/q", b"x", headers=(("Accept", "text/event-stream"),)))
         await caller.raw_until(b"event: started")

@@ -48,12 +48,12 @@ async def lose(client: Any) -> None:
 
 
 async def test_of_500_queued_calls_that_are_aborted_none_runs(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name, recorder = queue("abort"), Recorder()
     route = Route(name="q", path="/q", queue=name, timeout=60.0)
     worker = worker_of(name, recorder)
-    async with running(settings_for(broker, [route]), implementation) as bridge, working(worker):
+    async with running(settings_for(carrier, [route]), implementation) as bridge, working(worker):
         callers = []
         for number in range(501):
             caller = await Caller.connect(bridge.port)
@@ -74,12 +74,12 @@ async def test_of_500_queued_calls_that_are_aborted_none_runs(
 
 
 async def test_a_caller_who_leaves_stops_the_handler_that_runs(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name, recorder = queue("leave"), Recorder()
     route = Route(name="q", path="/q", queue=name)
     worker = worker_of(name, recorder)
-    async with running(settings_for(broker, [route]), implementation) as bridge, working(worker):
+    async with running(settings_for(carrier, [route]), implementation) as bridge, working(worker):
         caller = await Caller.connect(bridge.port)
         await caller.send(request("/q", b"x"))
         await until(lambda: recorder.began, "it runs")
@@ -90,7 +90,7 @@ async def test_a_caller_who_leaves_stops_the_handler_that_runs(
         assert (await bridge.call("/q", b"next")).body == b"next 1"
 
 
-async def test_a_thread_sees_that_its_call_is_cancelled(broker: Any, queue: Any, working: Any) -> None:
+async def test_a_thread_sees_that_its_call_is_cancelled(carrier: Any, queue: Any, working: Any) -> None:
     name, seen = queue("thread"), threading.Event()
 
     def patient(request: Request) -> str:
@@ -101,7 +101,7 @@ async def test_a_thread_sees_that_its_call_is_cancelled(broker: Any, queue: Any,
 
     worker = worker_of(name, patient)
     route = Route(name="q", path="/q", queue=name, timeout=0.3)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, working(worker):
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, working(worker):
         answer = await bridge.call("/q", b"x")
         assert answer.status == 504
         await until(seen.is_set, "the thread has seen it")
@@ -109,11 +109,11 @@ async def test_a_thread_sees_that_its_call_is_cancelled(broker: Any, queue: Any,
 
 
 async def test_a_worker_that_was_born_after_the_cancellation_is_told_again(
-    broker: Any, queue: Any, working: Any
+    carrier: Any, queue: Any, working: Any
 ) -> None:
     name, recorder = queue("born.later"), Recorder()
     route = Route(name="q", path="/q", queue=name, timeout=30.0, started="always", worker_wait=30.0)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge:
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge:
         caller = await Caller.connect(bridge.port)
         await caller.send(request("/q", b"x"))
         await bridge.held(1)
@@ -123,7 +123,7 @@ async def test_a_worker_that_was_born_after_the_cancellation_is_told_again(
             await until(lambda: recorder.ended == ["cancelled"], "it is cancelled")
 
 
-async def test_a_deadline_says_how_far_the_work_had_come(broker: Any, queue: Any, working: Any) -> None:
+async def test_a_deadline_says_how_far_the_work_had_come(carrier: Any, queue: Any, working: Any) -> None:
     asked, always, nobody = queue("phase.ask"), queue("phase.always"), queue("phase.nobody")
     routes = [
         Route(name="asked", path="/asked", queue=asked, timeout=0.5),
@@ -136,9 +136,9 @@ async def test_a_deadline_says_how_far_the_work_had_come(broker: Any, queue: Any
     for name in (asked, always):
         worker.handler(name)(Recorder())
     async with (
-        running(settings_for(broker, routes), "uvicorn") as bridge,
+        running(settings_for(carrier, routes), "uvicorn") as bridge,
         working(worker),
-        ToldWorker(broker, nobody),  # takes what comes and says nothing
+        ToldWorker(carrier, nobody),  # takes what comes and says nothing
     ):
         expected = {
             "/asked": ("running", "yes"),
@@ -152,11 +152,11 @@ async def test_a_deadline_says_how_far_the_work_had_come(broker: Any, queue: Any
             assert (path, problem["phase"], problem["ran"]) == (path, phase, ran)
 
 
-async def test_a_short_job_does_not_tell_that_it_has_begun(broker: Any, queue: Any) -> None:
+async def test_a_short_job_does_not_tell_that_it_has_begun(carrier: Any, queue: Any) -> None:
     """The bridge's side of it: a route that asks lets short jobs be silent, one that wants to know always is told."""
     name = queue("kinds")
     routes = [Route(name=s, path=f"/{s}", queue=name, timeout=5.0, started=s) for s in ("never", "ask", "always")]
-    async with running(settings_for(broker, routes), "uvicorn") as bridge, ToldWorker(broker, name) as told:
+    async with running(settings_for(carrier, routes), "uvicorn") as bridge, ToldWorker(carrier, name) as told:
         seen = {}
         for route in routes:
             call = asyncio.create_task(bridge.call(route.path, b"x"))
@@ -168,12 +168,12 @@ async def test_a_short_job_does_not_tell_that_it_has_begun(broker: Any, queue: A
 
 
 async def test_a_job_whose_worker_is_lost_goes_to_another_within_the_same_call(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name, first, second = queue("lost"), Recorder(), Recorder()
     route = Route(name="q", path="/q", queue=name, timeout=30.0)
     async with (
-        running(settings_for(broker, [route]), implementation) as bridge,
+        running(settings_for(carrier, [route]), implementation) as bridge,
         working(worker_of(name, first)) as lost,
     ):
         call = asyncio.create_task(bridge.call("/q", b"x"))
@@ -188,12 +188,12 @@ async def test_a_job_whose_worker_is_lost_goes_to_another_within_the_same_call(
 
 
 async def test_a_route_that_does_not_redeliver_says_at_once_that_its_worker_is_lost(
-    broker: Any, queue: Any, working: Any, implementation: str
+    carrier: Any, queue: Any, working: Any, implementation: str
 ) -> None:
     name, first, second = queue("once"), Recorder(), Recorder()
     route = Route(name="q", path="/q", queue=name, timeout=60.0, redeliver=False)
     async with (
-        running(settings_for(broker, [route]), implementation) as bridge,
+        running(settings_for(carrier, [route]), implementation) as bridge,
         working(worker_of(name, first)) as lost,
     ):
         call = asyncio.create_task(bridge.call("/q", b"x"))
@@ -207,13 +207,13 @@ async def test_a_route_that_does_not_redeliver_says_at_once_that_its_worker_is_l
 
 
 async def test_a_message_that_loses_its_workers_is_parked_and_its_caller_told(
-    broker: Any, queue: Any, working: Any
+    carrier: Any, queue: Any, working: Any
 ) -> None:
     name, recorders = queue("killer"), []
     route = Route(name="q", path="/q", queue=name, timeout=60.0, max_attempts=3, worker_wait=30.0)
     async with (
-        running(settings_for(broker, [route]), "uvicorn") as bridge,
-        ToldWorker(broker, f"{name}.poison") as parked,
+        running(settings_for(carrier, [route]), "uvicorn") as bridge,
+        ToldWorker(carrier, f"{name}.poison") as parked,
     ):
         call = asyncio.create_task(bridge.call("/q", b"kills", headers=(("content-type", "text/plain"),)))
         for attempt in (1, 2, 3):
@@ -238,10 +238,10 @@ async def test_a_message_that_loses_its_workers_is_parked_and_its_caller_told(
         assert message.get("http_target") == "/q"
 
 
-async def test_a_reply_of_an_attempt_that_was_given_up_is_dropped(broker: Any, queue: Any) -> None:
+async def test_a_reply_of_an_attempt_that_was_given_up_is_dropped(carrier: Any, queue: Any) -> None:
     name = queue("outdated")
     route = Route(name="q", path="/q", queue=name, timeout=30.0)
-    async with running(settings_for(broker, [route]), "uvicorn") as bridge, ToldWorker(broker, name) as told:
+    async with running(settings_for(carrier, [route]), "uvicorn") as bridge, ToldWorker(carrier, name) as told:
         call = asyncio.create_task(bridge.call("/q", b"x"))
         message = await told.request(name)
         await told.reply(message, b"", reply_kind="started", attempt="2")

@@ -15,7 +15,7 @@ from bridge.jobs.store import StoreRefusedError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD: Final = "0001"  # the newest revision in migrations/versions
+HEAD: Final = "0002"  # the newest revision in migrations/versions
 _LOCK: Final = 4_711_001  # any number that no other program takes for its own
 _LOCK_NAME: Final = "mqbridge.migrate"
 _LOCK_TIMEOUT: Final = 4  # seconds

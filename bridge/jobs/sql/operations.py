@@ -1,16 +1,14 @@
-"""The three changes that a job goes through, each for many jobs in one transaction. Called with the lock to write."""
+"""What is written of jobs, many in one transaction: how they are made and sent. Called with the lock to write."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from bridge.jobs.model import Failure, Job, NewJob, Settlement, may_become
-from bridge.jobs.sql.rows import LIGHT_JOB, WHOLE_JOB, job_of, row_of, settled_row
+from bridge.jobs.sql.rows import WHOLE_JOB, job_of, row_of
 from bridge.jobs.sql.tables import jobs
 
 if TYPE_CHECKING:
@@ -18,7 +16,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Executable
 
+    from bridge.jobs.model import Job, NewJob
+    from bridge.jobs.notices import Place  # noqa: F401 - named in a base class's parameter
     from bridge.jobs.store import Judge
+    from bridge.jobs.trail import Notice
 
 R = TypeVar("R")
 
@@ -54,6 +55,17 @@ class Sent(Operation[None]):
         self.job_id = job_id
 
 
+class Tell(Operation["tuple[Job | None, Place]"]):
+    """Note what a worker says; see :meth:`bridge.jobs.store.JobStore.tell`. None: what waits, waits no longer."""
+
+    __slots__ = ("job_id", "notice")
+
+    def __init__(self, job_id: str, notice: Notice | None, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self.job_id = job_id
+        self.notice = notice
+
+
 class Settle(Operation["tuple[Job | None, bool]"]):
     """Have a job become what ``judge`` says; see :meth:`bridge.jobs.store.JobStore.settle`."""
 
@@ -63,33 +75,6 @@ class Settle(Operation["tuple[Job | None, bool]"]):
         super().__init__(now_ms)
         self.job_id = job_id
         self.judge = judge
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What is written in one transaction, in this order: a job is there before it is sent, and sent before it ends."""
-
-    created: Sequence[Create]
-    sent: Sequence[Sent]
-    settled: Sequence[Settle]
-
-    @classmethod
-    def of(cls, operations: Sequence[Operation[Any]]) -> Batch:
-        """Sort operations by what they do."""
-        return cls(
-            [one for one in operations if isinstance(one, Create)],
-            [one for one in operations if isinstance(one, Sent)],
-            [one for one in operations if isinstance(one, Settle)],
-        )
-
-    def apply(self, connection: Connection) -> None:
-        """Write all; each operation then has its ``result``, which counts once the transaction is committed."""
-        if self.created:
-            _create(connection, self.created)
-        if self.sent:
-            _mark_sent(connection, self.sent)
-        if self.settled:
-            _settle(connection, self.settled)
 
 
 _INSERT_NEW: Final[dict[str, Executable]] = {
@@ -102,23 +87,24 @@ _INSERT_NEW["mariadb"] = _INSERT_NEW["mysql"]
 
 
 # Made once: to build a statement, and the key by which its SQL is found again, costs more than to run it.
-_IDS: Final = jobs.c.id.in_(bindparam("ids", expanding=True))
-_HERE: Final = select(jobs.c.id).where(_IDS)
-_TO_SETTLE: Final = LIGHT_JOB.where(_IDS).order_by(jobs.c.id).with_for_update()
+IDS: Final = jobs.c.id.in_(bindparam("ids", expanding=True))
+_HERE: Final = select(jobs.c.id).where(IDS)
 
 
-def _create(connection: Connection, operations: Sequence[Create]) -> None:
+def create(connection: Connection, operations: Sequence[Create]) -> None:
+    """Insert new jobs, but for those whose key is taken."""
     # One order everywhere, or two bridges with the same keys wait for each other.
     ordered = sorted(operations, key=lambda one: (one.new.job.key.sha256 if one.new.job.key else "", one.new.job.id))
     insert = _INSERT_NEW[connection.dialect.name]
-    connection.execute(insert, [row_of(one.new) for one in ordered])
-    keyed = [one.new.job.id for one in ordered if one.new.job.key]
-    here: set[str] = set()
-    if keyed:
-        here = set(connection.execute(_HERE, {"ids": keyed}).scalars())
+    inserted = connection.execute(insert, [row_of(one.new) for one in ordered]).rowcount
     for one in ordered:
         one.result = None
-        if one.new.job.key is not None and one.new.job.id not in here:
+    keyed = [one for one in ordered if one.new.job.key]
+    if not keyed or (connection.dialect.name == "sqlite" and inserted == len(ordered)):
+        return  # MySQL counts the rows that it found too, and PostgreSQL's driver does not count
+    here = set(connection.execute(_HERE, {"ids": [one.new.job.id for one in keyed]}).scalars())
+    for one in keyed:
+        if one.new.job.id not in here:
             one.result = _holder_of_key(connection, one)
 
 
@@ -144,65 +130,15 @@ def job_by_key(connection: Connection, like: Job) -> Job | None:
     return None if row is None else job_of(row)
 
 
-_NO_REQUEST: Final[dict[str, Any]] = {"lease_ms": None, "owner": None, "properties": None, "request": None}
+NO_REQUEST: Final[dict[str, Any]] = {"lease_ms": None, "owner": None, "properties": None, "request": None}
 
 
-_SENT: Final = jobs.update().where(_IDS, jobs.c.sent_ms.is_(None)).values(sent_ms=bindparam("now"), **_NO_REQUEST)
+_SENT: Final = jobs.update().where(IDS, jobs.c.sent_ms.is_(None)).values(sent_ms=bindparam("now"), **NO_REQUEST)
 
 
-def _mark_sent(connection: Connection, operations: Sequence[Sent]) -> None:
+def mark_sent(connection: Connection, operations: Sequence[Sent]) -> None:
+    """Note that the broker has the jobs' messages, and drop the requests."""
     now_ms = max(one.now_ms for one in operations)
     connection.execute(_SENT, {"ids": [one.job_id for one in operations], "now": now_ms})
     for one in operations:
         one.result = None
-
-
-_SETTLED: Final = (
-    jobs.update()
-    .where(jobs.c.id == bindparam("of"), jobs.c.finished_ms.is_(None))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "state", "started_ms", "finished_ms", "attempts", "key_sha256", "fingerprint", "purge_ms", "answer",
-                "body",
-            )
-        }
-        | {"sent_ms": func.coalesce(jobs.c.sent_ms, bindparam("now"))}
-        | _NO_REQUEST
-    )
-)  # fmt: skip
-
-
-def _settle(connection: Connection, operations: Sequence[Settle]) -> None:
-    ids = sorted({one.job_id for one in operations})
-    found = {job.id: job for job in map(job_of, connection.execute(_TO_SETTLE, {"ids": ids}))}
-    changed: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        job = found.get(one.job_id)
-        if job is None or job.is_final:
-            one.result = job, False
-            continue
-        settlement = one.judge(job)
-        if not may_become(job.state, settlement.state):
-            one.result = job, False
-            continue
-        found[job.id] = job = settled(job, settlement, one.now_ms)
-        changed[job.id] = settled_row(job) | {"now": one.now_ms}
-        one.result = job, True
-    if changed:
-        connection.execute(_SETTLED, list(changed.values()))
-
-
-def settled(job: Job, settlement: Settlement, now_ms: int) -> Job:
-    """Return the job as it is after a change. Only an outcome that ran nothing frees the key (docs/http.md)."""
-    after = replace(
-        job,
-        state=settlement.state,
-        answer=settlement.answer,
-        attempts=max(job.attempts, settlement.attempt or 0),
-    )
-    if not after.is_final:
-        return replace(after, started_ms=job.started_ms or now_ms)
-    ran_nothing = isinstance(settlement.answer, Failure) and settlement.answer.ran == "no"
-    return replace(after, finished_ms=now_ms, key=None if ran_nothing else job.key)

@@ -9,14 +9,15 @@ from sqlalchemy import select
 
 from bridge.jobs.model import Failure, Job, Key, NewJob, Reply, Request, Rules, State, Unsent
 from bridge.jobs.sql.tables import jobs
+from bridge.jobs.trail import Event, Trail
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-# Without the two that may be megabytes.
-LIGHT: Final = tuple(column for column in jobs.c if column.name not in ("request", "body", "properties"))
+# Without those that may be large.
+LIGHT: Final = tuple(column for column in jobs.c if column.name not in ("request", "body", "properties", "progress"))
 LIGHT_JOB: Final = select(*LIGHT)
-WHOLE_JOB: Final = select(*LIGHT, jobs.c.body)
+WHOLE_JOB: Final = select(*LIGHT, jobs.c.body, jobs.c.progress)
 UNSENT: Final = select(*LIGHT, jobs.c.request, jobs.c.properties)
 
 
@@ -31,7 +32,7 @@ def row_of(new: NewJob) -> dict[str, Any]:
         "fingerprint": job.key.fingerprint if job.key else None,
         "state": job.state.value,
         "path": job.path,
-        "rules": json.dumps([job.rules.max_reply, job.rules.returns]),
+        "rules": json.dumps([job.rules.max_reply, job.rules.returns, job.rules.kinds, job.rules.tells]),
         "created_ms": job.created_ms,
         "deadline_ms": job.deadline_ms,
         "retention_ms": job.retention_ms,
@@ -47,18 +48,18 @@ def row_of(new: NewJob) -> dict[str, Any]:
 
 
 def job_of(row: Row[*tuple[Any, ...]]) -> Job:
-    """Return the job of a row; its answer only if the row was read with ``body``."""
+    """Return the job of a row; its answer and its progress only if the row was read with ``body``."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
     key = None
     if values["key_sha256"] is not None:
         key = Key(values["key_sha256"], values["fingerprint"] or "")
-    max_reply, returns = json.loads(values["rules"])
+    progress = values["progress"] if "body" in values else None
     return Job(
         id=values["id"],
         caller=values["caller"],
         route=values["route"],
         path=values["path"],
-        rules=Rules(max_reply, tuple((name, header) for name, header in returns)),
+        rules=_rules(values["rules"]),
         created_ms=values["created_ms"],
         deadline_ms=values["deadline_ms"],
         retention_ms=values["retention_ms"],
@@ -69,7 +70,22 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
         finished_ms=values["finished_ms"],
         attempts=values["attempts"],
         answer=answer_of(values["answer"], values["body"]) if "body" in values else None,
+        trail=Trail(
+            last=values["last_event"],
+            sequence=values["sequence"],
+            size=values["events_size"],
+            lost_chunk=values["lost_chunk"],
+            early=values["early"],
+            early_ms=values["early_ms"],
+        ),
+        progress=None if progress is None else bytes(progress),
     )
+
+
+def _rules(text: str) -> Rules:
+    max_reply, returns, *asked = json.loads(text)
+    kinds, tells = asked or ((), False)  # a row that was made before there were any
+    return Rules(max_reply, tuple((name, header) for name, header in returns), tuple(kinds), tells)
 
 
 def unsent_of(row: Row[*tuple[Any, ...]]) -> Unsent:
@@ -116,3 +132,38 @@ def settled_row(job: Job) -> dict[str, Any]:
         "answer": text,
         "body": body,
     }
+
+
+def told_row(job: Job, now_ms: int) -> dict[str, Any]:
+    """Return the values that a worker's words have changed, and ``of``, the job's id."""
+    return {
+        "of": job.id,
+        "now": now_ms,
+        "state": job.state.value,
+        "started_ms": job.started_ms,
+        "attempts": job.attempts,
+        "last_event": job.trail.last,
+        "sequence": job.trail.sequence,
+        "events_size": job.trail.size,
+        "lost_chunk": job.trail.lost_chunk,
+        "early": job.trail.early,
+        "early_ms": job.trail.early_ms,
+    }
+
+
+def event_row(job_id: str, event: Event) -> dict[str, Any]:
+    """Return the values of an event's row."""
+    return {
+        "job": job_id,
+        "number": event.number,
+        "kind": event.kind,
+        "at_ms": event.at_ms,
+        "size": event.size,
+        "data": event.data,
+    }
+
+
+def event_of(row: Row[*tuple[Any, ...]]) -> Event:
+    """Return the event of a row."""
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
+    return Event(values["number"], values["kind"], values["at_ms"], bytes(values["data"]))

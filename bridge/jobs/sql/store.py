@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, func, or_, select
@@ -9,25 +10,28 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bridge.jobs.model import GONE_FOR_MS, OPEN, Job, NewJob, State
+from bridge.jobs.sql import reading
 from bridge.jobs.sql.database import reason_of
 from bridge.jobs.sql.migrate import prepare
-from bridge.jobs.sql.operations import Create, Sent, Settle
+from bridge.jobs.sql.operations import Create, Sent, Settle, Tell
 from bridge.jobs.sql.rows import UNSENT, WHOLE_JOB, job_of, unsent_of
 from bridge.jobs.sql.server import ServerDatabase
 from bridge.jobs.sql.sqlite import SqliteDatabase
-from bridge.jobs.sql.tables import bridges, greetings, jobs
+from bridge.jobs.sql.tables import bridges, early, events, greetings, jobs
 from bridge.jobs.sql.writer import Writer
 from bridge.jobs.store import StoreRefusedError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from bridge.jobs.model import Unsent
+    from bridge.jobs.model import Page, Unsent, Wanted
+    from bridge.jobs.notices import Place
     from bridge.jobs.sql.database import Database
     from bridge.jobs.store import Judge
+    from bridge.jobs.trail import Notice, Step
 
 TIMEOUT: Final = 5.0  # seconds for a transaction, all told
 _CLAIMED_AT_ONCE: Final = 100
@@ -87,6 +91,39 @@ class SqlStore:
         """See the interface."""
         return self._writer.submit(Settle(job_id, judge, now_ms))
 
+    def tell(self, job_id: str, notice: Notice, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """See the interface."""
+        return self._writer.submit(Tell(job_id, notice, now_ms))
+
+    def pass_over(self, job_id: str, now_ms: int) -> asyncio.Future[tuple[Job | None, Place]]:
+        """See the interface."""
+        return self._writer.submit(Tell(job_id, None, now_ms))
+
+    async def stuck(self, since_ms: int) -> Sequence[str]:
+        """See the interface."""
+        some = jobs.c.id.in_(select(early.c.job))  # seldom any: an index of their times would cost each job more
+        query = select(jobs.c.id).where(some, jobs.c.early_ms <= since_ms).limit(_CLEANED_AT_ONCE)
+        return await self._database.run(lambda connection: list(connection.execute(query).scalars()))
+
+    async def events(self, job_id: str, after: int) -> Page | None:
+        """See the interface."""
+        return await self._database.run(lambda connection: reading.page_of(connection, job_id, after))
+
+    async def heads(self, job_ids: Collection[str]) -> Mapping[str, tuple[int, bool]]:
+        """See the interface."""
+        found: dict[str, tuple[int, bool]] = {}
+        for some in _some(job_ids):
+            found |= await self._database.run(partial(reading.heads_of, ids=some))
+        return found
+
+    async def browse(self, wanted: Wanted, now_ms: int) -> Sequence[Job]:
+        """See the interface."""
+        return await self._database.run(lambda connection: reading.listed(connection, wanted, now_ms))
+
+    async def timeline(self, job_id: str) -> tuple[Job, Sequence[Step]] | None:
+        """See the interface."""
+        return await self._database.run(lambda connection: reading.timeline_of(connection, job_id))
+
     async def get(self, job_id: str) -> Job | None:
         """See the interface."""
         found = await self._jobs(jobs.c.id == job_id)
@@ -100,9 +137,7 @@ class SqlStore:
     async def finals(self, job_ids: Collection[str]) -> Sequence[Job]:
         """See the interface."""
         found: list[Job] = []
-        ids = list(job_ids)
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            some = ids[start : start + _ASKED_AT_ONCE]
+        for some in _some(job_ids):
             found += await self._jobs(and_(jobs.c.id.in_(some), jobs.c.state.in_(_FINAL)))
         return found
 
@@ -145,12 +180,13 @@ class SqlStore:
         gone_ms = jobs.c.finished_ms + jobs.c.retention_ms + GONE_FOR_MS
         due = select(jobs.c.id).where(jobs.c.purge_ms <= now_ms).order_by(jobs.c.purge_ms).limit(_CLEANED_AT_ONCE)
         remembered = and_(jobs.c.state != State.REFUSED.value, gone_ms > now_ms)
-        nothing = {"answer": None, "body": None, "key_sha256": None, "fingerprint": None}
+        nothing = {"answer": None, "body": None, "key_sha256": None, "fingerprint": None, "progress": None}
 
         def work(connection: Connection) -> int:
             ids = list(connection.execute(due.with_for_update()).scalars())
             if ids:
                 these = jobs.c.id.in_(ids)
+                connection.execute(events.delete().where(events.c.job.in_(ids)))
                 connection.execute(jobs.update().where(these, remembered).values(purge_ms=gone_ms, **nothing))
                 connection.execute(jobs.delete().where(these, jobs.c.purge_ms <= now_ms))
             return len(ids)
@@ -212,6 +248,13 @@ class SqlStore:
         return await self._database.run(
             lambda connection: int(connection.execute(select(func.count()).select_from(jobs)).scalar_one())
         )
+
+
+def _some(job_ids: Collection[str]) -> Iterator[Sequence[str]]:
+    """Cut many ids into as many as one statement may name."""
+    ids = list(job_ids)
+    for start in range(0, len(ids), _ASKED_AT_ONCE):
+        yield ids[start : start + _ASKED_AT_ONCE]
 
 
 def _database(url: str, timeout: float) -> Database:

@@ -96,10 +96,43 @@ jobs: Final = Table(
     Column("purge_ms", BigInteger),  # when this row next loses something; NULL while it is open
     Column("answer", TEXT),  # JSON
     Column("body", BLOB),
+    # What its worker says meanwhile; see bridge.jobs.trail.
+    Column("last_event", Integer, nullable=False, server_default="0"),
+    Column("sequence", Integer, nullable=False, server_default="-1"),
+    Column("events_size", BigInteger, nullable=False, server_default="0"),
+    Column("lost_chunk", Integer, nullable=False, server_default="0"),
+    Column("early", Integer, nullable=False, server_default="0"),
+    Column("early_ms", BigInteger),
+    Column("progress", BLOB),  # JSON
     Index("jobs_key", "caller", "route", "key_sha256", unique=True),
     Index("jobs_lease", "lease_ms"),
     Index("jobs_due", "state", "deadline_ms"),
     Index("jobs_purge", "purge_ms"),
+    Index("jobs_created", "created_ms", "id"),
+    **OPTIONS,
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("job", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("data", BLOB, nullable=False),
+    **OPTIONS,
+)
+
+# Words of workers that have come before those that they said earlier.
+early: Final = Table(
+    "early",
+    metadata,
+    Column("job", String(32), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", BLOB),
     **OPTIONS,
 )
 

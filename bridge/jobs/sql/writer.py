@@ -10,13 +10,14 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bridge.jobs.sql.operations import Batch, Operation
+from bridge.jobs.sql.changes import Batch
 from bridge.jobs.store import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bridge.jobs.sql.database import Database
+    from bridge.jobs.sql.operations import Operation
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 LARGEST: Final = 200  # operations in one transaction
 # Two transactions do not begin closer than this to each other: what comes meanwhile shares the second one. The first
 # after a quiet time is at once. Each costs half a millisecond of CPU, and its fsync.
-INTERVAL: Final = 0.003  # seconds
+INTERVAL: Final = 0.005  # seconds
 
 
 class Writer:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
-from collections import Counter
 from contextlib import AsyncExitStack, closing
 from typing import Any
 
@@ -17,72 +12,29 @@ import pytest
 
 from activemq.frames import encode
 from tests.bridge.callers import PATIENCE, Response, call, until
-from tests.bridge.harness import ToldWorker, client_for
-from tests.bridge.jobs.world import ASYNC, key
-from tests.databases import free_port
+from tests.bridge.harness import ToldWorker
+from tests.bridge.jobs.world import ASYNC, Reader, key
+from tests.bridge.processes import Echo, Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_broker]
 
 AT_ONCE = 16
+PARTS = 20
 MAKING_FOR = 10.0  # seconds, so that several kills fall among them
 KILL_EVERY = (0.2, 1.5)  # seconds after it is ready
 
 
-class Process:
-    """`mqbridge serve` on a port of its own, as a process that is killed without a word."""
-
-    def __init__(self, broker: Any, folder: Any, queue: str, name: str) -> None:
-        self.port = free_port()
-        self._log = folder / f"{name}.log"
-        self._environ = {**os.environ, "MQBRIDGE_BROKER__PASSCODE": broker.passcode}
-        self._config = folder / f"{name}.toml"
-        self._config.write_text(
-            f'[server]\nbind = ["127.0.0.1:{self.port}"]\n'
-            f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\npublish_timeout = "500ms"\n'
-            f'[store]\nurl = "sqlite:///jobs.db"\n'
-            f'[[route]]\nname = "echo"\npath = "/echo"\nqueue = "{queue}"\ntimeout = "20s"\n'
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - killed from plain code too
-                [sys.executable, "-m", "mqbridge", "serve", "--config", str(self._config)],
-                env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        async with asyncio.timeout(3 * PATIENCE):
-            while not await self._is_ready():
-                assert self._process.poll() is None, self._log.read_text()[-2_000:]
-                await asyncio.sleep(0.05)
-
-    async def _is_ready(self) -> bool:
-        try:
-            return (await call(self.port, "/-/ready", None, method="GET")).status == 200
-        except (OSError, EOFError):
-            return False
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
-class Echo:
-    """A worker that answers at once, and counts what it was given."""
-
-    def __init__(self, broker: Any, queue: str) -> None:
-        self.ran: Counter[str] = Counter()
-        self.client = client_for(broker)
-        self.client.subscribe(
-            lambda profile: {"destination": profile.queue(queue), "ack": "auto", "activemq.prefetchSize": "1000"},
-            self._take,
-        )
+class Talker(Echo):
+    """A worker that says :data:`PARTS` parts of each answer before it."""
 
     def _take(self, frame: Any) -> None:
         self.ran[frame.body.decode()] += 1
-        headers = [("destination", frame.get("reply-to")), ("correlation-id", frame.get("correlation-id"))]
-        self.client.send(encode("SEND", [*headers, ("persistent", "true")], b"echo " + frame.body))
+        usual = [("destination", frame.get("reply-to")), ("correlation-id", frame.get("correlation-id"))]
+        usual += [("persistent", "true"), ("attempt", frame.get("attempt"))]
+        for part in range(1, PARTS + 1):
+            headers = [*usual, ("reply_kind", "chunk"), ("sequence", str(part)), ("content_type", "application/json")]
+            self.client.send(encode("SEND", headers, b"%d" % part))
+        self.client.send(encode("SEND", [*usual, ("sequence", str(PARTS + 1))], b"echo " + frame.body))
 
 
 async def make_job(bridges: list[Process], number: int) -> str:
@@ -152,6 +104,34 @@ async def test_a_bridge_is_killed_again_and_again_and_every_accepted_job_has_its
             twice = sum(count > 1 for count in worker.ran.values())
             print(f"{number} jobs, {kills} kills, {twice} ran twice")
             assert twice <= kills * AT_ONCE
+    finally:
+        for bridge in bridges:
+            bridge.kill()
+
+
+@pytest.mark.timeout(600)
+async def test_a_bridge_is_killed_again_and_again_and_no_part_of_an_answer_is_lost_or_out_of_order(
+    broker, queue, tmp_path
+):
+    bridges = [Process(broker, tmp_path, queue("talk"), name, route="stream = true\n") for name in ("first", "second")]
+    worker = Talker(broker, queue("talk"))
+    chance = random.Random(42)
+    try:
+        await asyncio.gather(*(bridge.start() for bridge in bridges))
+        async with worker.client:
+            await worker.client.wait_connected()
+            for _ in range(4):
+                making = [asyncio.create_task(make_job(bridges[1:], chance.randrange(10**9))) for _ in range(25)]
+                await asyncio.sleep(chance.uniform(0.0, 0.3))
+                bridges[0].kill()
+                made = [(await task).split(" ")[0] for task in making]
+                await bridges[0].start()
+                for job_id in made:
+                    async with Reader(bridges[1].port, f"/jobs/{job_id}/events") as reader:
+                        found = await reader.rest()
+                    assert [data for kind, _, data in found if kind == "chunk"] == list(range(1, PARTS + 1))
+                    assert [number for _, number, _ in found] == list(range(1, PARTS + 3))
+                    assert found[-1][0] == "done"
     finally:
         for bridge in bridges:
             bridge.kill()

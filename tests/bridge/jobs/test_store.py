@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from bridge.jobs.model import GONE_FOR_MS, REFUSED_FOR_MS, Failure, Reply, Request, Settlement, State
-from bridge.jobs.results import CANCELLED, EXPIRED
+from bridge.jobs.results import CANCELLED, expired
 from tests.bridge.jobs.make import DAY, DONE, FAILED, HOUR, NOW, REFUSED, becomes, keyed, new_job
 
 MIB = 1 << 20
+EXPIRED = expired(new_job().job)
 
 
 async def made(store, new=None):

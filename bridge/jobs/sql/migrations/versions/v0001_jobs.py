@@ -24,27 +24,61 @@ OPTIONS: Final[dict[str, Any]] = {
 
 
 def upgrade() -> None:
-    """Make the tables, and the store's id."""
-    meta = op.create_table(
+    """Make the tables, and the store's id.
+
+    MySQL does not undo what it has done of a migration that was cut off, so each step looks whether it was made.
+    """
+    there = sa.inspect(op.get_bind())
+    if not there.has_table("meta"):
+        _meta()
+    if not there.has_table("jobs"):
+        _jobs()
+    indexes = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("jobs")}
+    for name, columns in _INDEXES.items():
+        if name not in indexes:
+            op.create_index(name, "jobs", columns, unique=name == "jobs_key")
+    if not there.has_table("bridges"):
+        _bridges()
+    if not there.has_table("greetings"):
+        _greetings()
+    meta = sa.table("meta", sa.column("name", sa.String), sa.column("value", sa.String))
+    if op.get_bind().execute(sa.select(meta.c.value).where(meta.c.name == "store_id")).scalar() is None:
+        op.bulk_insert(meta, [{"name": "store_id", "value": new_store_id()}])
+
+
+_INDEXES: Final = {
+    "jobs_key": ["caller", "route", "key_sha256"],
+    "jobs_lease": ["lease_ms"],
+    "jobs_due": ["state", "deadline_ms"],
+    "jobs_purge": ["purge_ms"],
+}
+
+
+def _meta() -> None:
+    op.create_table(
         "meta",
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("value", sa.String(255), nullable=False),
         **OPTIONS,
     )
-    _jobs()
+
+
+def _bridges() -> None:
     op.create_table(
         "bridges",
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("joining", sa.SmallInteger, nullable=False),
         **OPTIONS,
     )
+
+
+def _greetings() -> None:
     op.create_table(
         "greetings",
         sa.Column("joiner", sa.String(32), primary_key=True),
         sa.Column("greeter", sa.String(32), primary_key=True),
         **OPTIONS,
     )
-    op.bulk_insert(meta, [{"name": "store_id", "value": new_store_id()}])
 
 
 def _jobs() -> None:
@@ -77,7 +111,3 @@ def _jobs() -> None:
         sa.Column("body", BLOB),
         **OPTIONS,
     )
-    op.create_index("jobs_key", "jobs", ["caller", "route", "key_sha256"], unique=True)
-    op.create_index("jobs_lease", "jobs", ["lease_ms"])
-    op.create_index("jobs_due", "jobs", ["state", "deadline_ms"])
-    op.create_index("jobs_purge", "jobs", ["purge_ms"])

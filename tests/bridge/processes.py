@@ -1,0 +1,89 @@
+"""Bridges as processes of their own, to be killed without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+from activemq.frames import encode
+from tests.bridge.callers import PATIENCE, call
+from tests.bridge.harness import client_for
+from tests.databases import free_port
+
+
+class Process:
+    """`mqbridge serve` on a port of its own, as a process that is killed without a word.
+
+    ``store``: the URL; ``server`` and ``route``: more lines of these tables.
+    """
+
+    def __init__(
+        self, broker: Any, folder: Any, queue: str, name: str,
+        *, host: str = "127.0.0.1", port: int = 0, store: str = "sqlite:///jobs.db", server: str = "",
+        route: str = "",
+    ) -> None:  # fmt: skip
+        self.host = host
+        self.port = port or free_port()
+        self._log = folder / f"{name}.log"
+        self._environ = {**os.environ, "MQBRIDGE_BROKER__PASSCODE": broker.passcode, "MQBRIDGE_STORE__URL": store}
+        self._config = folder / f"{name}.toml"
+        self._config.write_text(
+            f'[server]\nbind = ["{host}:{self.port}"]\n{server}'
+            f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\npublish_timeout = "500ms"\n'
+            f'[[route]]\nname = "echo"\npath = "/echo"\nqueue = "{queue}"\ntimeout = "20s"\n{route}'
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - killed from plain code too
+                [sys.executable, "-m", "mqbridge", "serve", "--config", str(self._config)],
+                env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        async with asyncio.timeout(3 * PATIENCE):
+            while not await self._is_ready():
+                assert self._process.poll() is None, self._log.read_text()[-2_000:]
+                await asyncio.sleep(0.05)
+
+    async def _is_ready(self) -> bool:
+        try:
+            return (await call(self.port, "/-/ready", None, method="GET", address=self.host)).status == 200
+        except (OSError, EOFError):
+            return False
+
+    def ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+class Echo:
+    """A worker that answers after so many seconds, and counts what it was given."""
+
+    def __init__(self, broker: Any, queue: str, after: float = 0.0) -> None:
+        self.ran: Counter[str] = Counter()
+        self._after = after
+        self.client = client_for(broker)
+        self.client.subscribe(
+            lambda profile: {"destination": profile.queue(queue), "ack": "auto", "activemq.prefetchSize": "1000"},
+            self._take,
+        )
+
+    def _take(self, frame: Any) -> None:
+        self.ran[frame.body.decode()] += 1
+        headers = [("destination", frame.get("reply-to")), ("correlation-id", frame.get("correlation-id"))]
+        reply = encode("SEND", [*headers, ("persistent", "true")], b"echo " + frame.body)
+        asyncio.get_running_loop().call_later(self._after, self.client.send, reply)
