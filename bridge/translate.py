@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from activemq.contract import CONTROLS, NO_BODY
 from activemq.errors import MessageError, RemoteProtocolError
+from activemq.jms import unreadable
 from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text, property_size
 from bridge.problems import Problem, Ran
 
@@ -418,11 +419,19 @@ def answer_of(frame: Frame, route: ReplyRules) -> Answer:
             value = reply.property(name)
             if value is not None:
                 headers.append((header, value.encode()))
+        if status not in _NO_BODY and unreadable(frame) and frame.raw("reply_kind") is None:
+            raise _bad_reply(_UNREADABLE)
         return Answer(status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
     except MessageError as error:
         raise _bad_reply(str(error)) from None
     except RemoteProtocolError:
         raise _bad_reply("a header holds an undefined escape") from None
+
+
+_UNREADABLE: Final = (
+    "it is a Map, Object or Stream message, or an empty text of a JMS client, which looks the same; "
+    "send a text or bytes, http_status 204 for no body, or reply_kind final for an empty one"
+)
 
 
 def _bad_reply(reason: str) -> Problem:

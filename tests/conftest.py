@@ -43,7 +43,8 @@ def kinds_of(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     every = metafunc.definition.get_closest_marker("every_broker")
     if "broker_kind" in metafunc.fixturenames and every:
-        metafunc.parametrize("broker_kind", kinds_of(metafunc.config), scope="session")
+        # Indirect, so that a test that does not say which kind it wants is not given the last one's broker.
+        metafunc.parametrize("broker_kind", kinds_of(metafunc.config), scope="session", indirect=True)
     if "carrier" in metafunc.fixturenames:
         kinds = kinds_of(metafunc.config) if every else ["classic"]
         metafunc.parametrize("carrier", [*kinds, IN_PROCESS], indirect=True, scope="module")
@@ -77,9 +78,9 @@ def _is_left_out(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def broker_kind() -> str:
+def broker_kind(request: pytest.FixtureRequest) -> str:
     """The kind of ``broker`` and ``own_broker``."""
-    return "classic"
+    return str(getattr(request, "param", "classic"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """ActiveMQ Artemis 2.x. Facts run on 2.57.0.
 
-Its STOMP acceptor needs ``anycastPrefix=/queue/;multicastPrefix=/topic/`` (docs/brokers.md says what else).
+Its STOMP acceptor needs ``anycastPrefix=/queue/,queue://,temp-queue://;multicastPrefix=/topic/,topic://,temp-topic://``
+(docs/brokers.md says what else): the first of each are ours, the others are how JMS programs name where they want their
+replies.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class Artemis:
     keeps_unacknowledged: bool = False
     media_type_header: str = ""
     replies_need: str = (
-        "has the STOMP acceptor anycastPrefix=/queue/;multicastPrefix=/topic/, are addresses of bridge.reply.# "
+        "has the STOMP acceptor anycastPrefix=/queue/,queue://,temp-queue:// and "
+        "multicastPrefix=/topic/,topic://,temp-topic://, are addresses of bridge.reply.# "
         "MULTICAST, and may this login create and read them? docs/brokers.md has the settings"
     )
     presence_needs: str = (
@@ -100,7 +103,9 @@ class Artemis:
         return self.topic(f"{ECHO}{name}.{self.token}")
 
     def durable_reply_to(self, name: str) -> str:
-        return name
+        # Its JMS client takes a bare name for a topic's, and a queue refuses what is sent to it as to a topic. The
+        # other name, that of a JMS queue, is one of the acceptor's prefixes.
+        return f"queue://{name}"
 
     def expiry(self, deadline_ms: int, budget_ms: int) -> tuple[str, str]:  # noqa: ARG002 - other brokers want the TTL
         return "expires", str(deadline_ms)

@@ -106,9 +106,10 @@ def _artemis_queues(worker_queues: Sequence[str]) -> str:
 def _artemis_queue(match: str, users: str) -> str:
     rights = {
         **dict.fromkeys(("send", "consume", "createAddress", "createDurableQueue"), users),
+        # A JMS program's temporary queue has a name without any prefix.
+        **dict.fromkeys(("createNonDurableQueue", "deleteNonDurableQueue"), users),
         "browse": _BRIDGES,
-        **dict.fromkeys(("createNonDurableQueue", "deleteNonDurableQueue", "deleteDurableQueue"), Role.ADMIN.value),
-        "deleteAddress": Role.ADMIN.value,
+        **dict.fromkeys(("deleteDurableQueue", "deleteAddress"), Role.ADMIN.value),
     }
     permissions = "".join(f'<permission type="{right}" roles="{roles}"/>' for right, roles in rights.items())
     return f"      <security-setting match={quoteattr(match)}>{permissions}</security-setting>"

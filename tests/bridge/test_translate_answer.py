@@ -184,3 +184,30 @@ def test_any_reply_is_an_answer_that_http_can_say_or_a_502(headers, body):
         }
         assert not any(byte in value for _, value in found.headers for byte in b"\r\n\0")
     assert status == 502
+
+
+# -- of JMS clients, whose Map, Object and Stream messages look like an empty text
+
+OF_JMS = {"message-id": "ID:host-45079-1795338476088-1:1:1:1:1"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"http_status": "201", "content_type": "application/json"}])
+def test_an_empty_text_of_a_jms_client_is_a_bad_reply_that_says_what_to_send(headers):
+    detail = bad(**OF_JMS, **headers)
+    assert "Map, Object or Stream message" in detail
+    assert "204" in detail
+    assert "reply_kind" in detail
+
+
+@pytest.mark.parametrize("headers", [{"reply_kind": "final"}, {"content-length": "0"}])
+def test_an_empty_body_of_a_jms_client_that_says_so_is_one(headers):
+    assert answer(**OF_JMS, **headers).body == b""
+
+
+@pytest.mark.parametrize("status", ["204", "205", "304"])
+def test_no_body_of_a_jms_client_is_none(status):
+    assert answer(http_status=status, **OF_JMS).status == int(status)
+
+
+def test_a_problem_of_a_jms_client_is_that_problem():
+    assert refusal(reply(problem="worker-failed", **OF_JMS)).name == "worker-failed"

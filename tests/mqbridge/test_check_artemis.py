@@ -23,9 +23,13 @@ queue = "hello"
 """
 
 
+ANYCAST = "anycastPrefix=/queue/,queue://,temp-queue://"
+MULTICAST = "multicastPrefix=/topic/,topic://,temp-topic://"
+
+
 def without_prefixes(kind: str, configuration: Configuration) -> dict[str, str]:
     """As the acceptor is in a configuration that comes with Artemis."""
-    prefixes = ";anycastPrefix=/queue/;multicastPrefix=/topic/"
+    prefixes = f";{ANYCAST};{MULTICAST}"
     files = render(kind, configuration)
     assert any(prefixes in text for text in files.values())
     return {name: text.replace(prefixes, "") for name, text in files.items()}
@@ -43,4 +47,5 @@ async def test_check_says_that_no_reply_would_arrive_and_what_the_acceptor_lacks
     said = capsys.readouterr().out
     assert "replies: bridge.reply.check." in said
     assert "does not arrive" in said
-    assert "anycastPrefix=/queue/;multicastPrefix=/topic/" in said
+    assert ANYCAST in said
+    assert MULTICAST in said
