@@ -419,7 +419,7 @@ def answer_of(frame: Frame, route: ReplyRules) -> Answer:
             value = reply.property(name)
             if value is not None:
                 headers.append((header, value.encode()))
-        if status not in _NO_BODY and unreadable(frame) and frame.raw("reply_kind") is None:
+        if status not in NO_BODY and unreadable(frame) and frame.raw("reply_kind") is None:
             raise _bad_reply(_UNREADABLE)
         return Answer(status, headers, body, reply.milliseconds("queue_ms"), reply.milliseconds("work_ms"))
     except MessageError as error:
