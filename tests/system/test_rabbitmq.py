@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from bridge.settings import Route
 from consumers import Request, Worker
 from tests.bridge.callers import PATIENCE, Caller, request, until
 from tests.bridge.harness import running, settings_for
+from tests.bridge.letters import ADMIN, BEARER, LETTERS
 from tests.rabbitmq import RabbitMq, Rights
 
 TEXT = (Path(__file__).parents[2] / "docs" / "brokers.md").read_text()
@@ -68,9 +70,12 @@ def as_login(broker: Any, login: str) -> Any:
     )
 
 
-async def test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own(own_broker: Any) -> None:
-    """Calls, jobs, cancellations, attempts, parking: with no connection lost for a right that is missing."""
+async def test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own(
+    own_broker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls, jobs, cancellations, attempts, dead letters: with no connection lost for a right that is missing."""
     rights = {login: documented(login) for login in ("bridge", "worker")}
+    rights["narrow"] = tuple(right.replace("poison", "nothing") for right in rights["bridge"])
     broker: RabbitMq = await own_broker(kind="rabbitmq", other_logins=rights, vhost="shop")
     worker, begun, stopped = Worker(), asyncio.Event(), asyncio.Event()
 
@@ -88,7 +93,7 @@ async def test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own(ow
     route = Route(name="orders", path="/orders", queue="orders", timeout=20.0, max_attempts=1)
     at = as_login(broker, "bridge")
     async with (
-        running(settings(at, [route], vhost="shop"), "uvicorn") as bridge,
+        running(settings(at, [route], vhost="shop").model_copy(update={"admin": ADMIN}), "uvicorn") as bridge,
         working(as_login(broker, "worker"), worker) as client,
     ):
         assert (await bridge.call("/orders", b"call")).body == b"call"
@@ -113,8 +118,23 @@ async def test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own(ow
         assert (await call).name == "poisoned"
         await until(lambda: client.connected)
         generations.append(bridge.bridge.client.generation)
-        assert generations == [1, 1, 1]
+        letters = await bridge.call(f"{LETTERS}?queue=orders.poison", None, method="GET", headers=(BEARER,))
+        assert [letter["queue"] for letter in json.loads(letters.body)["letters"]] == ["orders.poison"]
+        generations.append(bridge.bridge.client.generation)
+        assert generations == [1, 1, 1, 1]
         assert client.generation == 2
+    await _without_the_right_to_dead_letters(as_login(broker, "narrow"), route, caplog)
+
+
+async def _without_the_right_to_dead_letters(login: Any, route: Route, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever looks at them is refused, on a connection of his own; the bridge's lives."""
+    made = settings(login, [route], vhost="shop").model_copy(update={"admin": ADMIN})
+    async with running(made, "uvicorn") as bridge:
+        refused = await bridge.call(f"{LETTERS}?queue=orders.poison", None, method="GET", headers=(BEARER,))
+        assert (refused.status, refused.name) == (503, "broker-unavailable")
+        assert "orders.poison" in caplog.text
+        assert login.passcode not in caplog.text
+        assert bridge.bridge.client.generation == 1
 
 
 async def test_a_missing_right_costs_the_connection_and_the_log_names_it(
