@@ -50,7 +50,8 @@ async def test_text_goes_as_a_text_message_and_octets_as_a_bytes_message(broker,
 
     async with running(worker_of(queue, handler), broker):
         text, octets = await requester.call(queue, "text"), await requester.call(queue, "octets")
-    assert (text.body.decode(), text.get("content-length")) == ("grüß", None)
+    length = "6" if broker.kind == "artemis" else None  # it tells the length of a text too
+    assert (text.body.decode(), text.get("content-length")) == ("grüß", length)
     assert (octets.body, octets.get("content-length")) == (b"octets", "6")
 
 
@@ -265,7 +266,8 @@ async def test_no_correlation_id_the_reply_carries_the_messages_own(broker, requ
         await requester.send(queue, correlation_id=None)
         await until(lambda: requester.replies)
     ((correlation_id, (reply,)),) = requester.replies.items()
-    assert correlation_id.startswith("ID:")
+    if broker.kind == "classic":  # the other's ids are numbers
+        assert correlation_id.startswith("ID:")
     assert reply.body.decode() == correlation_id
 
 

@@ -54,10 +54,11 @@ async def test_the_message_is_persistent_and_has_the_jobs_time_and_the_durable_r
     location = await world.accepted("/quick", b"hello", ASYNC, ("Accept-Language", "de"), ("Priority", "u=1"))
     request = await world.request("quick")
     headers = request.headers
-    store_id = world.bridge.bridge.jobs._store.id
+    bridge = world.bridge.bridge
+    reply_to = bridge.client.profile.durable_reply_to(f"bridge.replies.{bridge.jobs._store.id}")
     expected = {
         "correlation-id": location.rpartition("/")[2],
-        "reply-to": f"/queue/bridge.replies.{store_id}",
+        "reply-to": reply_to,
         "persistent": "true",
         "type": "quick",
         "priority": "7",
@@ -262,6 +263,8 @@ async def test_a_workers_problem_makes_the_job_failed_and_its_result_the_502(wor
     [{"http_status": "99"}, {"http_status": "abc"}, {"http_header_etag": "a\r\nb"}, {"http_status": "204"}],
 )
 async def test_a_reply_that_is_no_answer_makes_it_failed(world, properties):
+    if "\r" in "".join(properties.values()) and "1.2" not in world.bridge.bridge.client.profile.versions:
+        pytest.skip("STOMP 1.1 has no escape for CR")
     location, _ = await world.finished(b"body", **properties)
     response = await world.get(location + "/result")
     assert (response.status, response.name, response.problem["ran"]) == (502, "bad-reply", "yes")
