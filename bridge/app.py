@@ -223,6 +223,7 @@ class Bridge:
             self._lookout.renew(queues)
         self.settings = settings
         self.access.renew(settings)
+        self._http = with_cors(self._serve, settings)  # what routes let pass, pages may send and see
         self.router = self.router.renewed(settings.routes, self.presence.queues)
         self.published = Published(settings)
         if self._call is not None:

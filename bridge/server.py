@@ -314,6 +314,7 @@ def _showing_certificates() -> type[TCPServer]:
 
     class ShowingCertificates(TCPServer):
         async def run(self) -> None:
+            self.state = type(self.state)(dict(self.state))  # all connections are given the same one
             tls = self.writer.get_extra_info("ssl_object")
             certificate = None if tls is None else tls.getpeercert(binary_form=True)
             if certificate is not None:  # verified: the context asks for that

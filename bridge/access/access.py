@@ -78,7 +78,7 @@ class Access:
         principal = None if certificate is None else self._by_subject.get(subject_of_certificate(certificate))
         if principal is None:
             raise unauthenticated("this bridge takes a key or a token as `Authorization: Bearer …`")
-        if comes_from_elsewhere(head) and head.origin not in self._origins:
+        if (comes_from_elsewhere(head) or head.fetched_from == b"same-site") and head.origin not in self._origins:
             # The browser shows the certificate to whatever page it has open, as it would a cookie.
             raise Problem("forbidden", "a page of another site may not use your certificate")
         return principal
@@ -105,11 +105,13 @@ class Access:
         principal = self._by_token.pop(name, None) or Principal(name, settings.routes, settings.max_held, settings.rate)
         self._by_token[name] = principal
         if len(self._by_token) > MOST_BY_TOKEN:
-            self._forget_one()
+            self._forget_one(principal)
         return principal
 
-    def _forget_one(self) -> None:
-        idle = next((name for name, principal in self._by_token.items() if not principal.held), None)
+    def _forget_one(self, newest: Principal) -> None:
+        """Forget one that holds nothing; if all do, they are no more than the calls that the bridge may hold."""
+        others = self._by_token.items()
+        idle = next((name for name, principal in others if not principal.held and principal is not newest), None)
         if idle is not None:
             del self._by_token[idle]
 

@@ -76,8 +76,10 @@ class KeySet:
         try:
             self._keys = usable_keys(await self._fetch())
             self._fetched = self._now()
-        except (httpx.HTTPError, OSError, ValueError, jwt.PyJWTError) as error:
+        except (httpx.HTTPError, OSError, ValueError) as error:
             log.warning("the issuer's keys could not be fetched: %s", error or type(error).__name__)
+        except Exception:
+            log.exception("the issuer's keys could not be read: a defect of the bridge")
         finally:
             self._fetching = None
 
@@ -89,15 +91,23 @@ def usable_keys(document: Any) -> dict[str | None, jwt.PyJWK]:  # noqa: ANN401 -
         raise ValueError("the document at jwks_url is no JWK Set")  # noqa: TRY004 - of JSON, not of our types
     keys: dict[str | None, jwt.PyJWK] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or entry.get("kty") not in _ASYMMETRIC or entry.get("use", "sig") != "sig":
+        if not isinstance(entry, dict) or not _is_of_signatures(entry):
             continue
         try:
             key = jwt.PyJWK(entry)
-        except jwt.PyJWTError as error:  # one that we cannot use must not keep the others from being used
+        except (jwt.PyJWTError, NotImplementedError, TypeError, ValueError) as error:
+            # One that we cannot use must not keep the others from being used.
             log.warning("a key of the issuer cannot be used: %s", error)
             continue
         keys[key.key_id] = key
     return keys
+
+
+def _is_of_signatures(entry: dict[str, Any]) -> bool:
+    told = [entry.get(name) for name in ("kty", "kid", "alg")]
+    if not all(value is None or isinstance(value, str) for value in told):
+        return False
+    return entry.get("kty") in _ASYMMETRIC and entry.get("use", "sig") == "sig"
 
 
 def fetch_over_http(url: str) -> Fetch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import JSONResponse, Response
@@ -110,7 +111,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
     cut = answer.body[:SHOWN]
     try:
-        body = {"body": cut.decode()}
+        body = {"body": getincrementaldecoder("utf-8")().decode(cut, len(answer.body) <= SHOWN)}  # cut in no character
     except UnicodeDecodeError:
         body = {"body_base64": base64.b64encode(cut).decode()}
     return {"status": answer.status, "headers": headers, **body, "bytes": len(answer.body)}

@@ -195,8 +195,13 @@ class _Asking:
     async def _respond(self, answer: Answer) -> None:
         headers = answer.headers
         headers += self._common(self.job_id, answer.queue_ms, answer.work_ms)
-        self.answering = True
-        await respond(self.send, answer.status, headers, answer.body)
+        size, admission = len(answer.body), self.endpoint.admission
+        admission.reserve(size)  # nothing else bounds how many read results at once, and how slowly
+        try:
+            self.answering = True
+            await respond(self.send, answer.status, headers, answer.body)
+        finally:
+            admission.release(size)
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""

@@ -82,6 +82,8 @@ class History:
 
     def _step_of(self, route: ServedRoute) -> RouteStep:
         now, before = _totals(route.counts.figures), self._before.get(route.settings.name, _NONE)
+        if before.of is not route.counts.figures:  # another route of its name, which is new
+            before = _NONE
         rises = ((outcome, number - before.outcomes.get(outcome, 0)) for outcome, number in now.outcomes.items())
         took = before.took or (0,) * len(now.took)
         return RouteStep(
@@ -95,12 +97,13 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class _Totals:
+    of: RouteFigures | None
     outcomes: Mapping[str, int]
     took: tuple[int, ...]
 
 
-_NONE: Final = _Totals({}, ())  # of a route that was not there
+_NONE: Final = _Totals(None, {}, ())  # of a route that was not there
 
 
 def _totals(figures: RouteFigures) -> _Totals:
-    return _Totals(dict(figures.outcomes), tuple(figures.took.counts))
+    return _Totals(figures, dict(figures.outcomes), tuple(figures.took.counts))

@@ -296,6 +296,22 @@ async def test_callers_come_and_go_with_a_reload_and_what_is_held_stays(world):
     await world.served(headers=bearer(CAPPED))
 
 
+async def test_what_a_new_route_lets_pass_pages_may_send_and_see(world):
+    async def allowed():
+        asking = (("Origin", PAGE), ("Access-Control-Request-Method", "POST"))
+        response = await world.call("/words", None, method="OPTIONS", headers=asking)
+        return response.get("access-control-allow-headers")
+
+    assert "x-tenant" not in await allowed()
+    before = world.bridge.bridge.settings
+    changed = before.routes[0].model_copy(update={"pass_headers": ("x-tenant",)})
+    world.load[0] = before.model_copy(update={"routes": (changed, *before.routes[1:])})
+    assert (await world.call("/-/reload", method="POST", headers=bearer(ADMIN))).status == 200
+    assert "x-tenant" in await allowed()
+    world.load[0] = before
+    assert (await world.call("/-/reload", method="POST", headers=bearer(ADMIN))).status == 200
+
+
 # -- tokens
 
 

@@ -111,3 +111,28 @@ async def test_a_certificate_of_another_authority_does_not_get_in(secure):
 async def test_a_page_of_another_site_may_not_use_the_browsers_certificate(secure, headers):
     response, _ = await tls_call(secure, secure[2].context("shop"), headers=headers)
     assert response.status_code == 403
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_certificate_is_its_own_connections_and_nobody_elses(secure, http2):
+    _, _, made = secure
+    shop, without = made.context("shop"), made.context()
+    for _ in range(2):
+        assert (await tls_call(secure, shop, http2=http2))[1] == "shop"
+        assert (await tls_call(secure, without, http2=http2))[0].status_code == 401
+
+
+async def test_two_connections_that_stay_open_keep_their_callers(secure):
+    bridge, worker, made = secure
+    url = f"https://127.0.0.1:{bridge.port}/words"
+    async with (
+        httpx.AsyncClient(verify=made.context("shop"), trust_env=False) as shop,
+        httpx.AsyncClient(verify=made.context("nobody"), trust_env=False) as nobody,
+    ):
+        for _ in range(3):
+            calling = asyncio.create_task(shop.post(url))
+            message = await worker.request("words")
+            assert message.get("caller") == "shop"
+            await worker.reply(message)
+            assert (await calling).status_code == 200
+            assert (await nobody.post(url)).status_code == 401

@@ -175,7 +175,7 @@ async def test_the_feed_says_how_things_are_again_and_again(world):
         assert b"text/event-stream" in feed.head
         first, second = await feed.next(), await feed.next()
     words, lonely = first["routes"]
-    assert (first["ready"], first["broker"], first["held"]) == (False, True, 1)
+    assert (first["ready"], first["broker"], first["held"]) == (True, True, 1)
     assert (words["name"], words["held"], words["listeners"], words["busy"], words["backlog"]) == ("words", 1, 1, 1, 1)
     assert (lonely["state"], lonely["listeners"]) == ("down", 0)
     assert "lonely" in lonely["advice"]

@@ -133,6 +133,12 @@ def test_one_broken_key_leaves_the_others():
     assert list(usable_keys({"keys": [{"kty": "RSA", "kid": "broken"}, 5, key]})) == ["first"]
 
 
+@pytest.mark.parametrize("odd", [{"alg": "none"}, {"kid": ["x"]}, {"alg": ["RS256"]}, {"kty": ["RSA"]}, {"kty": None}])
+def test_one_odd_key_leaves_the_others_too(odd):
+    key = Issuer().keys[0]
+    assert "first" in usable_keys({"keys": [key | {"kid": "odd"} | odd, key]})
+
+
 @pytest.mark.parametrize("document", [None, [], {}, {"keys": {}}, "keys"])
 def test_what_is_no_jwk_set_is_refused(document):
     with pytest.raises(ValueError, match="no JWK Set"):

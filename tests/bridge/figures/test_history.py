@@ -68,3 +68,13 @@ async def test_steps_are_bounded(world):
     await until(lambda: len(made.steps()) == STEPS + 1)
     await asyncio.sleep(0.03)
     assert len(made.steps()) == STEPS + 1
+
+
+async def test_a_route_that_went_and_came_again_has_ended_no_negative_calls(world):
+    made, routes = world
+    routes[0].counts.figures.ended("2xx", 0.02)
+    await until(lambda: total(made.steps()[:-1], "2xx") == 1)
+    routes[0] = ServedRoute(Route(name="words", path="/words", queue="words"))
+    routes[0].counts.figures.ended("2xx", 0.02)
+    step = made.steps()[-1].routes["words"]
+    assert (step.outcomes, sum(step.took)) == ({"2xx": 1}, 1)

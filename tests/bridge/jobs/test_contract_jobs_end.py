@@ -125,3 +125,18 @@ async def test_after_its_retention_a_job_is_gone_for_seven_days_and_then_not_kno
                 assert (await world.delete(location)).name == "job-gone"
     finally:
         world.set_clock(-moved)
+
+
+async def test_a_result_counts_towards_the_memory_of_bodies_and_is_refused_where_there_is_none(world):
+    location, _ = await world.finished(b"x" * 1_000)
+    admission = world.bridge.bridge.admission
+    room = admission._max_memory - admission.memory
+    admission.memory += room - 999
+    try:
+        refused = await world.get(location + "/result")
+        assert (refused.status, refused.name) == (503, "bridge-full")
+        admission.memory -= 1
+        assert (await world.get(location + "/result")).body == b"x" * 1_000
+        assert admission._max_memory - admission.memory == 1_000
+    finally:
+        admission.memory -= room - 1_000
