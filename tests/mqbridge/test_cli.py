@@ -172,7 +172,7 @@ def test_serve_logs_json_where_the_settings_ask_for_it(start: Start, tmp_path: P
     text = '[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["stomp://127.0.0.1:1"]\n[log]\nformat = "json"\n'
     command = start("serve", "--config", write(tmp_path, text + ROUTE))
     line = json.loads(command.wait_for("cannot use a broker"))
-    assert (line["level"], line["logger"]) == ("WARNING", "activemq.client")
+    assert (line["level"], line["logger"]) == ("WARNING", "activemq.supervisor")
     assert {"time", "message"} < set(line)
     command.signal(signal.SIGTERM)
     assert command.exit_code() == 0
