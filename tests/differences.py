@@ -18,6 +18,7 @@ _LATE: Final = f"{_FRAMES}::test_a_late_reply_is_confirmed_and_dropped"
 _BODIES: Final = f"{_FRAMES}::test_bodies_are_bytes_with_their_length"
 _TTL: Final = f"{_FRAMES}::test_expiration_is_a_time_to_live"
 _RIGHTS: Final = f"{_SYSTEM}::test_a_missing_right_costs_the_connection_and_the_log_names_it"
+_OWN_RIGHTS: Final = f"{_SYSTEM}::test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own"
 _MESSAGE: Final = f"{_AMQP}::test_what_a_worker_gets"
 _UNKNOWN: Final = f"{_SYSTEM}::test_a_call_without_a_worker_waits_for_its_deadline"
 
@@ -74,10 +75,11 @@ DIFFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
         "test_a_message_expires_while_it_waits": _TTL,
         "test_prefer_wait_brings_the_504_forward_and_says_so": _MESSAGE,
         "test_the_brokers_clock_is_ours_on_this_machine": f"{_CLIENT}::test_the_brokers_clock_is_not_told",
-        # rights are expressions, not roles
-        "test_a_login_that_may_not_read_is_a_503_that_the_log_explains": (
-            f"{_SYSTEM}::test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own"
-        ),
+        # rights are expressions, not roles; and no queue is known for the broker's own dead letters
+        "test_a_login_that_may_not_read_is_a_503_that_the_log_explains": _OWN_RIGHTS,
+        "test_every_route_has_its_queues_and_an_empty_one_counts_none": _OWN_RIGHTS,
+        # there is no browsing
+        "test_a_look_takes_nothing": f"{_CLIENT}::test_parked_messages_are_looked_at_and_one_is_taken_by_its_name",
         # priorities are the queue's declaration
         "test_of_what_is_queued_the_urgent_goes_first": (
             f"{_SYSTEM}::test_quorum_queues_and_priorities_on_queues_that_others_declare"

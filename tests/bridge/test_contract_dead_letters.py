@@ -104,7 +104,10 @@ async def test_a_page_says_whether_there_is_another(desk, number):
     for n in range(number):
         await desk.park(str(n))
     first = await desk.json(f"?queue={desk.poison}&limit=5")
-    assert all(letter["when_ms"] <= first["now_ms"] for letter in first["letters"])
+    if desk.client.profile.tells_time:
+        assert all(letter["when_ms"] <= first["now_ms"] for letter in first["letters"])
+    else:
+        assert {letter["when_ms"] for letter in first["letters"]} == {None}
     assert len(first["letters"]) == min(number, 5)
     if number <= 5:
         assert first["next"] is None

@@ -120,6 +120,8 @@ async def test_the_documented_rights_are_enough_in_a_virtual_host_of_ones_own(
         generations.append(bridge.bridge.client.generation)
         letters = await bridge.call(f"{LETTERS}?queue=orders.poison", None, method="GET", headers=(BEARER,))
         assert [letter["queue"] for letter in json.loads(letters.body)["letters"]] == ["orders.poison"]
+        shelves = await bridge.call(LETTERS, None, method="GET", headers=(BEARER,))
+        assert [shelf["queue"] for shelf in json.loads(shelves.body)["queues"]] == ["orders.poison"]
         generations.append(bridge.bridge.client.generation)
         assert generations == [1, 1, 1, 1]
         assert client.generation == 2

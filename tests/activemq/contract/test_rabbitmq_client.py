@@ -113,6 +113,7 @@ async def test_parked_messages_are_looked_at_and_one_is_taken_by_its_name(target
             seen: list[Frame] = []
             assert await visit.look(parked, lambda frame, seen=seen: seen.append(frame))
             assert [frame.body for frame in seen] == [b"0", b"1", b"2", b"3"]
+            assert {frame.get("redelivered") for frame in seen} == {"true" if looks else "false"}
             looks.append([visit.profile.letter_name(frame) for frame in seen])
     assert looks[0] == looks[1]
     assert len(set(looks[0])) == 4
