@@ -26,7 +26,7 @@ OwnBroker = Callable[..., Awaitable[RealBroker]]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
     parser.addoption(
-        "--brokers", default=",".join(KINDS), help="the kinds of brokers for tests marked every_broker (default: all)"
+        "--brokers", default="classic", help=f"the kinds of brokers for tests marked every_broker: of {','.join(KINDS)}"
     )
 
 
