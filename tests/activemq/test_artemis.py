@@ -40,8 +40,8 @@ def test_a_reply_destination_belongs_to_one_connection() -> None:
     assert ELSEWHERE.echo_to("r") != HERE.echo_to("r") == HERE.echo("r")["destination"]
 
 
-def test_a_durable_reply_destination_is_a_bare_name() -> None:
-    assert ARTEMIS.durable_reply_to("bridge.replies.1") == "bridge.replies.1"
+def test_a_durable_reply_destination_is_named_as_jms_clients_name_a_queue() -> None:
+    assert ARTEMIS.durable_reply_to("bridge.replies.1") == "queue://bridge.replies.1"
 
 
 def test_a_slot_has_a_window_of_one_byte_which_is_one_message() -> None:

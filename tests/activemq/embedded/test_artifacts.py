@@ -33,10 +33,11 @@ def test_a_locked_jar_that_is_no_longer_pinned_is_refused():
         load_lock(replace(CLASSIC, coordinates=CLASSIC.coordinates[1:]))
 
 
-def test_the_only_kind_is_classic():
+def test_a_kind_that_we_do_not_have_is_refused_with_those_that_we_have():
     assert distribution("classic") is CLASSIC
-    with pytest.raises(ValueError, match="'artemis'"):
-        distribution("artemis")
+    assert distribution("artemis").kind == "artemis"
+    with pytest.raises(ValueError, match="kind must be one of classic, artemis, not 'rabbitmq'"):
+        distribution("rabbitmq")
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

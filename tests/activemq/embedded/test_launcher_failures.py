@@ -210,7 +210,7 @@ async def test_before_its_first_start_there_is_nothing_to_ask_for():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"kind": "artemis"}, "kind must be 'classic'"),
+        ({"kind": "rabbitmq"}, "kind must be one of classic, artemis"),
         ({"stomp_port": 70000}, "70000 is not a port"),
         ({"login": "a\nb"}, "login must be"),
         ({"passcode": "${x}"}, "passcode must not"),
