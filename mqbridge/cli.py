@@ -145,6 +145,13 @@ def broker(
     database_password_file: Annotated[
         Path | None, typer.Option(help="A file with that user's password.", dir_okay=False, show_default=False)
     ] = None,
+    worker_queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the login `worker` may use: a queue, or PREFIX.>; may be given often. Else all.",
+            show_default=False,
+        ),
+    ] = None,
     log_level: LogLevel = "warning",
 ) -> None:
     """Run a real ActiveMQ on this machine's loopback; it is fetched the first time."""
@@ -161,7 +168,25 @@ def broker(
     if database is not None:
         raise CommandError("--database is for --ha shared-jdbc", 2)
     kind = kind or "classic"
-    sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file)))
+    queues = worker_queue or [">"]
+    sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, queues)))
+
+
+@app.command("broker-files", epilog="Example: mqbridge broker-files classic broker --queue orders --queue 'images.>'")
+def broker_files(
+    kind: Annotated[str, typer.Argument(help="Which broker: classic, artemis or rabbitmq.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write them.", file_okay=False)],
+    queue: Annotated[list[str], typer.Option(help="A queue of the workers', or PREFIX.>; may be given often.")],
+    address: Annotated[str, typer.Option(help="Where it will listen.")] = "0.0.0.0",
+    vhost: Vhost = "/",
+    passcodes: Annotated[
+        bool, typer.Option("--passcodes/--no-passcodes", help="Make passcodes, or leave places for them.")
+    ] = True,
+) -> None:
+    """Write the configuration for a broker of yours: users with least rights, limits, no console."""
+    from mqbridge.commands.broker_files import write_broker_files
+
+    write_broker_files(kind, folder, queue, address=address, vhost=vhost, passcodes=passcodes)
 
 
 @app.command(
