@@ -14,7 +14,7 @@ from bridge.listening import BindError
 from bridge.server import run
 from bridge.settings import Route, Server, Settings, SettingsError, faults_together
 from mqbridge.commands.serve import read_settings, with_admin_key
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -47,7 +47,7 @@ def serve_worker(worker: Worker, settings: Settings, concurrency: int) -> int:
     try:
         cut = run(
             with_admin_key(settings),
-            lambda addresses: say(f"worker ready on {' '.join(addresses)} ({queues})"),
+            lambda addresses: announce(f"worker ready on {' '.join(addresses)} ({queues})"),
             drain_on=stop,
             beside=beside,
         )
