@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from activemq.embedded import EmbeddedBroker, Login, Role
 from activemq.errors import EmbeddedBrokerError
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce, say
 from mqbridge.environment import places, read_secret
 from mqbridge.lifetime import stop_signals
 
@@ -57,7 +57,7 @@ async def run_broker(
         stopping = asyncio.create_task(stop.wait())
         try:
             async with broker:
-                say(f"broker ready on {broker.stomp_url}")
+                announce(f"broker ready on {broker.stomp_url}")
                 say(f"JMS clients: {broker.openwire_url}; login {broker.login}, passcode in {where}")
                 names = ", ".join(f"{other.name} ({other.name}-passcode)" for other in others)
                 say(f"with less or other rights: {names}, in {data}")
