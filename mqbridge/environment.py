@@ -17,6 +17,7 @@ LOGIN = "MQBRIDGE_BROKER__LOGIN"
 PASSCODE = "MQBRIDGE_BROKER__PASSCODE"
 ADMIN_KEY = "MQBRIDGE_ADMIN_KEY"
 SESSIONS = "MQBRIDGE_SESSIONS"  # hex; what `serve --processes` gives its processes
+FOLDER = "MQBRIDGE_FOLDER"  # where these processes meet
 ADMIN_KEY_SHA256 = "MQBRIDGE_ADMIN__KEY_SHA256"  # the setting
 
 
