@@ -16,11 +16,11 @@ from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.access import ANYBODY
-from bridge.asgi import WITHOUT_CONTENT, respond
+from bridge.asgi import WITHOUT_CONTENT, CallerGoneError, respond
 from bridge.endpoints.ended import ended_of
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
-from bridge.endpoints.reading import CallerGoneError, Reading, too_large
+from bridge.endpoints.reading import Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
 from bridge.figures import CALLER_GONE
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 # An unread body up to this size is cheaper to read to its end than a new connection is to make.
 READ_TO_THE_END: Final = 64 * 1024  # bytes
+HTTP_VERSIONS: Final = frozenset({"1.0", "1.1", "2"})  # as ASGI names them
 DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot be closed alone
 
 
@@ -217,8 +218,7 @@ class Call:
         except Problem as no_route:
             problem = no_route  # but framing comes first
         head = translate.read_head(scope["headers"], route.passes if route else {})
-        if head.host is None and scope["http_version"] == "1.1":
-            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+        _check_version(head, scope["http_version"])
         self.head = head
         self.unread = _has_body(head, scope)
         self.principal = principal = await endpoint.access.identify(head, scope)
@@ -468,6 +468,17 @@ class Call:
         if problem.name in ("draining", "body-timeout") or self.head is None:
             return True  # RFC 9110, 15.5.9 for the body that did not come; where the next request begins is unknown
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
+
+
+def _check_version(head: Head, version: str) -> None:
+    """Refuse what a version of HTTP does not allow; ``version`` as ASGI names it. Raises :class:`Problem`."""
+    if version == "1.1":
+        if head.host is None:
+            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+    elif version not in HTTP_VERSIONS:  # httptools takes 0.9 and 2.0 there, h11 any
+        raise translate.invalid("version", "must be HTTP/1.0, 1.1 or 2")
+    elif head.chunked and version == "1.0":
+        raise translate.invalid("transfer-encoding", "is not of HTTP/1.0")  # RFC 9112, 6.1
 
 
 def _has_body(head: Head, scope: Scope) -> bool:

@@ -72,10 +72,12 @@ class Server(Section):
     bind: Annotated[tuple[Bind, ...], AsArray, NotEmpty] = ("127.0.0.1:8080",)
     implementation: Literal["auto", "uvicorn", "hypercorn"] = "auto"
     max_held: Count = 10_000
+    max_connections: Count = 20_000
     max_body_memory: Size = 256 * MIB
     http2: bool = False
     public_url: PublicUrl = ""
     allow_anonymous: bool = False
+    head_timeout: Duration = 10.0
     body_timeout: Duration = 10.0
     drain: Duration = 35.0
     tls_certificate: File = None
