@@ -13,21 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
+from zensical.extensions.context import ContextPreprocessor
 
-from manual import commands, metrics, problems, settings
+from manual import PAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from xml.etree.ElementTree import Element
 
     from markdown import Markdown
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "commands": commands.render,
-    "metrics": metrics.render,
-    "problems": problems.render,
-    "settings": settings.render,
-}
 _MARK: Final = re.compile(r"<!-- generated: (\w+) -->")
 _OUTSIDE: Final = "../"
 _BEFORE_FENCES: Final = 28  # pymdownx.superfences has 25, normalize_whitespace 30
@@ -65,8 +59,6 @@ class Outside(Treeprocessor):
                 self._lead_out(link, posixpath.normpath(posixpath.join("docs", inside)))
 
     def _folder(self) -> str:
-        from zensical.extensions.context import ContextPreprocessor
-
         context = ContextPreprocessor.from_markdown(self.md)
         return posixpath.dirname(context.page.path) if context else ""
 

@@ -37,7 +37,7 @@ def _example() -> Snapshot:
     route = RouteNow("orders", "orders", figures, 0, 1, 0.0, 30.0)
     queue = Queue("orders")
     queue.put(1)
-    return Snapshot(True, False, True, 1, True, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])  # noqa: FBT003
+    return Snapshot(True, False, True, 1, True, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])
 
 
 def _name(metric: Metric) -> str:
@@ -45,5 +45,7 @@ def _name(metric: Metric) -> str:
 
 
 def _labels(metric: Metric) -> str:
-    names = dict.fromkeys(name for sample in metric.samples for name in sample.labels if name not in _MADE_BY_HISTOGRAMS)
+    names = dict.fromkeys(
+        name for sample in metric.samples for name in sample.labels if name not in _MADE_BY_HISTOGRAMS
+    )
     return ", ".join(f"`{name}`" for name in names)

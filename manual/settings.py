@@ -41,14 +41,13 @@ def _table(name: str, model: type[Section]) -> str:
     for key, field in model.model_fields.items():
         written = field.alias or key
         default = _REQUIRED if field.is_required() else f"`{_toml(field.default, _kind(model, key))}`"
-        variable = "–" if array else f"`{PREFIX}{name}__{written}`".upper()
-        if (name, key) in _NOT_IN_THE_FILE:
-            written, default = f"{written}` (not in the file)", "none"
-            rows.append(f"| `{written} | {_kind(model, key)} | {default} | {variable} |")
-        else:
-            rows.append(f"| `{written}` | {_kind(model, key)} | {default} | {variable} |")
+        only = " (only from the environment)" if (name, key) in _NOT_IN_THE_FILE else ""
+        rows.append(f"| `{written}`{only} | {_kind(model, key)} | {default} |")
     text = doc[:1].upper() + doc[1:]
-    return "\n".join([f"{head}\n", f"{text}\n", "| key | takes | default | environment |", "|---|---|---|---|", *rows, ""])
+    if not array:
+        first = next(iter(model.model_fields)).upper()
+        text += f" In the environment: `{PREFIX}{name.upper()}__{first}` and so on."
+    return "\n".join([f"{head}\n", f"{text}\n", "| key | takes | default |", "|---|---|---|", *rows, ""])
 
 
 def _kind(model: type[Section], key: str) -> str:
@@ -70,7 +69,7 @@ def _say(annotation: Any) -> str:  # noqa: ANN401 - an annotation can be anythin
         return f"array of: {_say(arguments[0])}"
     if origin is UnionType:
         return _say(arguments[0])
-    return _WORDS.get(annotation, annotation.__name__)
+    return _WORDS.get(annotation) or str(annotation.__name__)
 
 
 def _toml(value: object, kind: str) -> str:

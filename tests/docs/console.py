@@ -30,7 +30,7 @@ class Step:
 
     @property
     def stays(self) -> bool:
-        """Whether it runs until it is stopped, in a terminal of its own: ours, or a program whose last word is ready."""
+        """Whether it runs until it is stopped, in a terminal of its own: ours, and programs that say ready."""
         ours = re.match(r"(\w+=\S+ )*mqbridge (broker|serve|work|forward)\b", self.command)
         return ours is not None or self.expected[-1:] == ("ready",)
 

@@ -128,9 +128,10 @@ class Session:
 
     def _run(self, step: Step, where: str) -> None:
         output = self._hidden / "output.txt"
-        keep = f"{{ code=$?; export -p; printf 'cd %q\\n' \"$PWD\"; }} > {self._state}.new; mv {self._state}.new {self._state}"
+        new = f"{self._state}.new"
+        keep = f"{{ code=$?; export -p; printf 'cd %q\\n' \"$PWD\"; }} > {new}; mv {new} {self._state}; exit $code"
         with output.open("wb") as file:
-            process = self._start(f". {self._state}\n{step.command}\n{keep}; exit $code", file)
+            process = self._start(f". {self._state}\n{step.command}\n{keep}", file)
         code = process.wait(PATIENCE)
         printed = output.read_text("utf-8", "replace").replace("\r", "").splitlines()
         print(_shown(printed), flush=True)

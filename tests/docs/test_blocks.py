@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import tomllib
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import click
 import pytest
@@ -29,7 +29,20 @@ from tests.docs.pages import ROOT, Block, all_pages
 PAGES = all_pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
 # Text is for what is no code: drawings, what a program has printed.
-LANGUAGES = {"console", "dockerfile", "http", "java", "json", "properties", "python", "sh", "text", "toml", "xml", "yaml"}
+LANGUAGES = {
+    "console",
+    "dockerfile",
+    "http",
+    "java",
+    "json",
+    "properties",
+    "python",
+    "sh",
+    "text",
+    "toml",
+    "xml",
+    "yaml",
+}
 
 
 def of(language: str) -> list[Block]:
@@ -116,16 +129,23 @@ def bash(block, tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
+# A fragment lacks what other tables would say, and its files are the reader's.
+LACKING = re.compile(r"cannot be read|there is no|is missing|needs")
+
+
+def faults_of(text, base):
+    """What the bridge has against a file, besides what a fragment cannot help."""
+    try:
+        parse(text, base=base)
+    except SettingsError as error:
+        return [str(fault) for fault in error.faults if not LACKING.search(str(fault))]
+    return []
+
+
 def toml(block, tmp_path):
     """TOML; and where its tables are the bridge's, keys and values that the bridge takes."""
-    if not set(tomllib.loads(block.text)) <= {*TABLES, *ARRAYS}:
-        return
-    try:
-        parse(block.text, base=tmp_path)
-    except SettingsError as error:
-        # A fragment lacks what other tables would say, and its files are the reader's.
-        lacking = re.compile(r"cannot be read|there is no|is missing|needs")
-        assert [str(fault) for fault in error.faults if not lacking.search(str(fault))] == []
+    if set(tomllib.loads(block.text)) <= {*TABLES, *ARRAYS}:
+        assert faults_of(block.text, tmp_path) == []
 
 
 def json_text(block, tmp_path):
@@ -138,7 +158,7 @@ def yaml_text(block, tmp_path):
 
 
 def xml(block, tmp_path):
-    ElementTree.fromstring(f"<all>{block.text}</all>")
+    ET.fromstring(f"<all>{block.text}</all>")
 
 
 def http(block, tmp_path):
@@ -167,7 +187,9 @@ FORM_OF = {
 
 
 @pytest.mark.parametrize(
-    "block", [block for block in BLOCKS if block.language in FORM_OF], ids=lambda block: f"{block.language}-{block.where}"
+    "block",
+    [block for block in BLOCKS if block.language in FORM_OF],
+    ids=lambda block: f"{block.language}-{block.where}",
 )
 def test_a_block_has_the_form_of_its_language(block, tmp_path):
     FORM_OF[block.language](block, tmp_path)
@@ -188,7 +210,13 @@ def test_the_types_of_the_python_blocks_are_right(page, tmp_path):
     for block in page.runnable:
         if block.language == "python":
             (tmp_path / (block.title or f"line_{block.line}.py")).write_text(block.text, "utf-8")
-    options = ["--config-file=", "--strict", "--ignore-missing-imports", "--allow-subclassing-any", "--no-error-summary"]
+    options = [
+        "--config-file=",
+        "--strict",
+        "--ignore-missing-imports",
+        "--allow-subclassing-any",
+        "--no-error-summary",
+    ]
     cache = f"--cache-dir={ROOT / '.mypy_cache' / 'docs'}"
     said, errors, _ = mypy.run([*options, "--allow-any-unimported", cache, str(tmp_path)])
     assert (said, errors) == ("", "")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +24,15 @@ PAGES = [
 def namespaces() -> list[str]:
     """The command that gives a page a network and processes of its own, so that its addresses are free to take."""
     own = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", "--pid", "--fork", "--mount-proc"]
-    tried = subprocess.run([*own, "true"], capture_output=True, text=True, check=False) if shutil.which(own[0]) else None
+    tried = (
+        subprocess.run([*own, "true"], capture_output=True, text=True, check=False) if shutil.which(own[0]) else None
+    )
     if tried is not None and tried.returncode == 0:
         return own
-    why = "pages are run in namespaces of their own, which `unshare` cannot make here"
-    why += f" ({tried.stderr.strip() if tried else 'it is not installed'}); as root, or with user namespaces allowed, it can"
+    said = tried.stderr.strip() if tried else "it is not installed"
+    why = (
+        f"pages are run in namespaces of their own, which `unshare` cannot make here: {said}; root can, or whoever may"
+    )
     if os.environ.get("CI"):
         raise RuntimeError(why)
     return pytest.skip(why)
@@ -41,7 +46,7 @@ def test_a_page_does_what_it_says(page, tmp_path, broker):
     folder = tmp_path / "work"
     folder.mkdir()
     environment = {
-        "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": os.environ.get("HOME", "/"),
         "LANG": "C.UTF-8",
         "COLUMNS": "160",
