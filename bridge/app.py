@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from bridge.asgi import Receive, Scope, Send
     from bridge.settings import Broker, Settings
+    from bridge.tracing import Tracing
 
 
 class Bridge:
@@ -68,13 +69,15 @@ class Bridge:
         load: Callable[[], Settings] | None = None,
         place: Place | None = None,
         connect: Callable[[Broker], Client] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
 
         ``place``: among several processes. ``connect`` makes clients of what stands in for a broker; there are no jobs
-        then, and no store, so that no route may ask for either.
+        then, and no store, so that no route may ask for either. ``tracing`` makes spans of calls; None: none.
         """
         self._connect = connect
+        self._tracing = tracing
         self.settings = settings
         self.place = place or Place()
         self.published = Published(settings)
@@ -155,7 +158,16 @@ class Bridge:
         )
         self._jobs = jobs = NoJobs(side, self.wheel)
         self._call = CallEndpoint(
-            rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
+            rules,
+            self.access,
+            self.book,
+            self.router,
+            self.exchange,
+            self.admission,
+            link,
+            lookout,
+            jobs,
+            self._tracing,
         )
         self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
         if self._connect is None:
@@ -270,7 +282,9 @@ class Bridge:
             connections=0 if client is None else client.generation,
             store_up=jobs is not None and jobs.ready,
             held=self.admission.held,
+            max_held=self.settings.server.max_held,
             body_memory=self.admission.memory,
+            max_body_memory=self.settings.server.max_body_memory,
             stray_replies=self.exchange.counts.stray_replies,
             routes=[route_now(route, now) for route in self.router.routes],
             unrouted=self.book.unrouted,

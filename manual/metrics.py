@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bridge.figures.exposition import Exposition
 from bridge.figures.route import RouteFigures
@@ -10,9 +11,11 @@ from bridge.figures.snapshot import RouteNow, Snapshot
 from bridge.presence import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client.metrics_core import Metric
+
+T = TypeVar("T")
 
 _SUFFIX: Final = {"counter": "_total", "info": "_info"}
 _MADE_BY_HISTOGRAMS: Final = {"le"}

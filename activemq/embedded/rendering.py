@@ -5,14 +5,24 @@ from __future__ import annotations
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Final
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from activemq.embedded.configuration import Role
+from activemq.embedded.standby import (
+    FILE_RETRY,
+    LEASE,
+    LEASE_RENEWED_EVERY,
+    SESSION,
+    Replica,
+    SharedDatabase,
+    SharedFile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from activemq.embedded.configuration import Configuration, Login
+    from activemq.embedded.standby import Standby
 
 _LOGIN_MODULE: Final = "org.apache.activemq.artemis.spi.core.security.jaas.PropertiesLoginModule"
 # The realm's name is the acceptors' `securityDomain`; the files are beside this one.
@@ -24,6 +34,76 @@ _LOGIN_CONFIG: Final = f"""activemq {{
 """
 _BRIDGES: Final = f"{Role.ADMIN.value},{Role.BRIDGE.value}"
 
+_KAHADB: Final = """\
+      <!-- A folder in use is an error at once; the default is to wait for ever as somebody's slave. -->
+      <kahaDB directory="kahadb" journalMaxFileLength="8mb" enableJournalDiskSyncs="true">
+        <locker>
+          <shared-file-locker failIfLocked="true"/>
+        </locker>
+      </kahaDB>"""
+_SHARED_KAHADB: Final = Template("""\
+      <!-- Whoever has the lock is live; it looks every now and then whether it still has it. -->
+      <kahaDB directory=$folder journalMaxFileLength="8mb" enableJournalDiskSyncs="true" lockKeepAlivePeriod="$retry">
+        <locker>
+          <shared-file-locker lockAcquireSleepInterval="$retry"/>
+        </locker>
+      </kahaDB>""")
+_DATA_SOURCE: Final = Template("""\
+  <bean id="store" class="org.apache.commons.dbcp2.BasicDataSource" destroy-method="close">
+    <property name="driverClassName" value="org.mariadb.jdbc.Driver"/>
+    <property name="url" value=$url/>
+    <property name="username" value=$user/>
+    <property name="password" value=$password/>
+    <property name="poolPreparedStatements" value="true"/>
+    <property name="maxTotal" value="20"/>
+  </bean>
+""")
+_JDBC: Final = Template("""\
+      <!-- The adapter by its name: this driver's is not known, and what is taken then keeps no message over 64 KiB.
+           The lease's length is the pause between two attempts to get it. -->
+      <jdbcPersistenceAdapter dataSource="#store" dataDirectory="." lockKeepAlivePeriod="$renewed_every">
+        <adapter><mysql-jdbc-adapter/></adapter>
+        <locker><lease-database-locker leaseHolderId=$holder lockAcquireSleepInterval="$lease"/></locker>
+      </jdbcPersistenceAdapter>""")
+_LEASE_LOST: Final = """\
+    <!-- Without its database it closes its connectors, and opens them again only if the lease is still its own. -->
+    <ioExceptionHandler>
+      <bean xmlns="http://www.springframework.org/schema/beans"
+            class="org.apache.activemq.util.LeaseLockerIOExceptionHandler"/>
+    </ioExceptionHandler>
+"""
+# Two equals: whoever gets the lock is live, and nothing fails back, which would be another interruption.
+_PAIR: Final = Template("""\
+    <cluster-user>pair</cluster-user>
+    <cluster-password>$password</cluster-password>
+    <connectors>
+      <connector name="self">$own</connector>
+      <connector name="peer">$peer</connector>
+    </connectors>
+    <ha-policy>
+      <replication>
+        <primary>
+          <manager>
+            <class-name>org.apache.activemq.artemis.lockmanager.zookeeper.CuratorDistributedLockManager</class-name>
+            <properties>
+              <property key="connect-string" value=$zookeeper/>
+              <property key="session-ms" value="$session"/>
+              <property key="connection-ms" value="2000"/>
+              <property key="namespace" value="activemq"/>
+            </properties>
+          </manager>
+          <coordination-id>bridge-pair</coordination-id>
+        </primary>
+      </replication>
+    </ha-policy>
+    <cluster-connections>
+      <cluster-connection name="pair">
+        <connector-ref>self</connector-ref>
+        <static-connectors><connector-ref>peer</connector-ref></static-connectors>
+      </cluster-connection>
+    </cluster-connections>
+""")
+
 
 def render(kind: str, configuration: Configuration) -> dict[str, str]:
     """Return the files: path below the data folder → text. ``kind`` is one of the distributions'."""
@@ -32,7 +112,11 @@ def render(kind: str, configuration: Configuration) -> dict[str, str]:
 
 def _classic(configuration: Configuration) -> dict[str, str]:
     limits = configuration.limits
+    beans, persistence, io_errors = _classic_store(configuration.standby)
     text = _template("classic-activemq.xml").substitute(
+        beans=beans,
+        persistence=persistence,
+        io_errors=io_errors,
         users="\n".join(_classic_user(login) for login in configuration.logins),
         worker_queues="\n".join(_classic_queue(queue) for queue in configuration.worker_queues),
         memory_limit=limits.memory,
@@ -48,7 +132,10 @@ def _classic(configuration: Configuration) -> dict[str, str]:
 
 
 def _artemis(configuration: Configuration) -> dict[str, str]:
+    standby = configuration.standby
     text = _template("artemis-broker.xml").substitute(
+        name=standby.name if isinstance(standby, Replica) else "embedded",
+        high_availability=_artemis_pair(standby, configuration) if isinstance(standby, Replica) else "",
         queues=_artemis_queues(configuration.worker_queues),
         memory_limit=configuration.limits.memory,
         store_limit=configuration.limits.store,
@@ -80,6 +167,40 @@ def _classic_user(login: Login) -> str:
     return (
         f"          <authenticationUser username={quoteattr(login.name)} "
         f"password={quoteattr(login.passcode)} groups={quoteattr(groups)}/>"
+    )
+
+
+def _classic_store(standby: Standby | None) -> tuple[str, str, str]:
+    """Return what stands before the broker, in its persistence adapter, and after that."""
+    if isinstance(standby, SharedDatabase):
+        return _DATA_SOURCE.substitute(_database(standby)), _JDBC.substitute(_database(standby)), _LEASE_LOST
+    if isinstance(standby, SharedFile):
+        return "", _SHARED_KAHADB.substitute(folder=quoteattr(str(standby.folder)), retry=_ms(FILE_RETRY)), ""
+    return "", _KAHADB, ""
+
+
+def _database(standby: SharedDatabase) -> dict[str, str]:
+    return {
+        "url": quoteattr(standby.url),
+        "user": quoteattr(standby.user),
+        "password": quoteattr(standby.password),
+        "holder": quoteattr(standby.holder),
+        "lease": _ms(LEASE),
+        "renewed_every": _ms(LEASE_RENEWED_EVERY),
+    }
+
+
+def _ms(seconds: float) -> str:
+    return str(int(seconds * 1_000))
+
+
+def _artemis_pair(standby: Replica, configuration: Configuration) -> str:
+    return _PAIR.substitute(
+        password=escape(standby.password),
+        own=f"tcp://{configuration.address}:{configuration.openwire_port}",
+        peer=f"tcp://{configuration.address}:{standby.peer_port}",
+        zookeeper=quoteattr(standby.zookeeper),
+        session=_ms(SESSION),
     )
 
 

@@ -66,7 +66,9 @@ class Exposition:
         )
         yield _gauge("mqbridge_store_up", "Whether the store of jobs is there.", now.store_up)
         yield _gauge("mqbridge_held", "Calls and waiting requests that are held.", now.held)
+        yield _gauge("mqbridge_max_held", "How many the bridge may hold.", now.max_held)
         yield _gauge("mqbridge_body_memory_bytes", "Bodies that are being read or wait to be sent.", now.body_memory)
+        yield _gauge("mqbridge_max_body_memory_bytes", "How much they may be together.", now.max_body_memory)
         yield CounterMetricFamily("mqbridge_stray_replies", "Replies that nobody waited for.", now.stray_replies)
         yield from _of_routes(now)
         yield from _of_queues(now)
@@ -93,6 +95,8 @@ def _of_routes(now: Snapshot) -> Iterator[Metric]:
     yield _by("route", "mqbridge_route_held", "Its calls that are held.", [(r.name, r.held) for r in now.routes])
     limits = [(route.name, route.max_held) for route in now.routes]
     yield _by("route", "mqbridge_route_max_held", "How many calls it may hold.", limits)
+    times = [(route.name, route.timeout) for route in now.routes]
+    yield _by("route", "mqbridge_route_timeout_seconds", "How long a call is held at most.", times)
     oldest = [(route.name, route.oldest) for route in now.routes]
     yield _by("route", "mqbridge_oldest_call_age_seconds", "How long its oldest call at the broker is held.", oldest)
 

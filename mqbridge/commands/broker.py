@@ -21,7 +21,7 @@ async def run_broker(
     kind: str, data: Path, stomp_port: int, openwire_port: int, login: str, passcode_file: Path | None
 ) -> int:
     """Run a broker until a signal, or until it ends by itself; return the exit code."""
-    passcode, where = _passcode(data, passcode_file)
+    passcode, where = passcode_of(data, passcode_file)
     try:
         broker = EmbeddedBroker(
             kind,
@@ -56,8 +56,8 @@ async def run_broker(
     return 0
 
 
-def _passcode(data: Path, passcode_file: Path | None) -> tuple[str, Path]:
-    """Return the passcode and where it is written; a data folder keeps the one that was made for it."""
+def passcode_of(data: Path, passcode_file: Path | None) -> tuple[str, Path]:
+    """Return the passcode, and where it is written; a data folder keeps the one that was made for it."""
     if passcode_file is not None:
         return read_secret(passcode_file), passcode_file
     path = data / "passcode"

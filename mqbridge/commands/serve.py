@@ -9,8 +9,10 @@ import re
 import secrets
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bridge.app import Bridge
 from bridge.jobs.store import StoreRefusedError
 from bridge.listening import BindError, Place, share
 from bridge.server import run
@@ -22,6 +24,7 @@ from mqbridge.commands.processes import Supervisor
 from mqbridge.console import CommandError, log_to_stderr, say
 from mqbridge.environment import ADMIN_KEY_SHA256, SESSIONS, environment
 from mqbridge.lifetime import without_threads
+from mqbridge.tracing import bridge_spans, tracer_provider
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -45,12 +48,14 @@ def serve(config: Path, log_level: str | None = None, place: Place | None = None
         for note in settings.notes:
             log.warning("%s", note)
     try:
-        cut = run(
-            settings,
-            lambda addresses: say(f"ready on {' '.join(addresses)}"),
-            load=lambda: _again(config, settings.admin),
-            place=place,
-        )
+        with tracer_provider("mqbridge", settings.tracing) as provider:
+            cut = run(
+                settings,
+                lambda addresses: say(f"ready on {' '.join(addresses)}"),
+                load=lambda: _again(config, settings.admin),
+                place=place,
+                make=partial(Bridge, tracing=bridge_spans(provider)),
+            )
     except BindError as error:
         raise CommandError(str(error)) from error
     except StoreRefusedError as error:
