@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bridge.figures.exposition import Exposition
@@ -11,7 +10,7 @@ from bridge.figures.snapshot import RouteNow, Snapshot
 from bridge.presence import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from prometheus_client.metrics_core import Metric
 
@@ -34,13 +33,13 @@ def _all() -> Iterable[Metric]:
 def _example() -> Snapshot:
     """Return a bridge with one of everything, so that each metric has a sample with its labels."""
     figures = RouteFigures()
-    figures.ended("2xx", 0.01, None)
+    figures.ended("2xx", 0.01)
     figures.queued.note(0.01)
     figures.worked.note(0.01)
     route = RouteNow("orders", "orders", figures, 0, 1, 0.0, 30.0)
     queue = Queue("orders")
     queue.put(1)
-    return Snapshot(True, False, True, 1, True, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])
+    return Snapshot(True, False, True, 1, True, 0, 0, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])
 
 
 def _name(metric: Metric) -> str:
