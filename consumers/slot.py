@@ -190,10 +190,15 @@ class Slot:
             return None
         started = time.perf_counter()
         telling = policies.started.begin(message, delivery.generation)
+        watchdog = policies.watchdog
+        remaining = None if deadline is None else (deadline - picked_up) / 1_000
+        watched = None if watchdog is None else watchdog.begin(message, remaining)
         try:
             outcome = await run_handler(self._handler, delivery, self._client.clock, policies.cancellations)
         finally:
             policies.started.end(telling)
+            if watchdog is not None and watched is not None:
+                watchdog.end(watched)
         if outcome is None:
             if not delivery.void:
                 self._counts.cancelled += 1

@@ -18,7 +18,7 @@ from bridge.sessions import SECRET_BYTES
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
-from mqbridge.commands.processes import Supervisor
+from mqbridge.commands.processes import READY, Kind, Supervisor
 from mqbridge.console import CommandError, log_to_stderr, say
 from mqbridge.environment import ADMIN_KEY_SHA256, SESSIONS, environment
 from mqbridge.lifetime import without_threads
@@ -79,7 +79,7 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
         return await spawn([*arguments, written(seat, number, descriptors)], environ, descriptors)
 
     without_threads()
-    return asyncio.run(Supervisor(places, start, settings.server.drain).run())
+    return asyncio.run(Supervisor(places, start, Kind("bridge", READY, settings.server.drain)).run())
 
 
 def written(number: int, of: int, descriptors: Sequence[int]) -> str:
