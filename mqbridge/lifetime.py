@@ -66,7 +66,7 @@ def _is_told_of_death() -> bool:
 
 
 def without_threads() -> None:
-    """Have asyncio wait for children without a thread for each. Python 3.12 does where the system has pidfd_open."""
+    """Have the next loop wait for children without a thread for each. Python 3.12 does where there is pidfd_open."""
     if sys.version_info < (3, 12) and sys.platform.startswith("linux"):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
@@ -75,7 +75,7 @@ def drained_with_parent() -> Callable[[], None] | None:
     """Return what a child does before it begins, so that Linux tells it to drain when we die without a word.
 
     The signal is bound to the thread that starts the child: start children from the main thread. When that dies the
-    child belongs to another of our threads, and is told again when that one dies too: :func:`stop_signals` knows that. A
+    child belongs to another of our threads, and is told again when that dies too: :func:`stop_signals` knows that. A
     bridge does not, for which a second signal means "at once": it needs a parent :func:`without_threads`.
     """
     if not sys.platform.startswith("linux"):

@@ -24,7 +24,7 @@ from mqbridge.commands.key import make_key
 from mqbridge.commands.showcase import show_all
 from mqbridge.console import CommandError
 from mqbridge.environment import PASSCODE, places
-from mqbridge.lifetime import stop_signals, without_threads
+from mqbridge.lifetime import stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,6 @@ PAGE = Path("examples/browser")  # its port is in demo.toml
 async def run_demo(*, once: bool, port: int) -> int:
     """Start all, show all, and stay up unless ``once``; return the exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    without_threads()
     with stop_signals() as stop:
         demo = asyncio.create_task(_run(console, once=once, port=port, stop=stop))
         stopping = asyncio.create_task(stop.wait())
