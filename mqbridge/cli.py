@@ -132,7 +132,9 @@ def openapi(config: Config = None) -> None:
 
 @app.command(epilog=examples("mqbridge broker --data var/broker"))
 def broker(
-    kind: Annotated[str, typer.Option(help="Which broker: classic or artemis.")] = "classic",
+    kind: Annotated[
+        str | None, typer.Option(help="Which broker: classic (the default) or artemis.", show_default=False)
+    ] = None,
     stomp_port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 61613,
     openwire_port: Annotated[int, typer.Option(help="For JMS clients; 0: any free one.", min=0, max=65535)] = 61616,
     data: Annotated[Path, typer.Option(help="Its folder: messages, log, passcode.", file_okay=False)] = Path(
@@ -142,13 +144,65 @@ def broker(
     passcode_file: Annotated[
         Path | None, typer.Option(help="A file with the passcode; else one is made in DATA/passcode.", dir_okay=False)
     ] = None,
+    ha: Annotated[
+        str | None,
+        typer.Option(
+            help="Two brokers, one standing in for the other: shared-file, shared-jdbc or artemis-zookeeper. "
+            "The second has the next port.",
+            show_default=False,
+        ),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="For shared-jdbc: jdbc:mariadb://HOST:PORT/NAME.", show_default=False)
+    ] = None,
+    database_user: Annotated[str, typer.Option(help="Its user.")] = "activemq",
+    database_password_file: Annotated[
+        Path | None, typer.Option(help="A file with that user's password.", dir_okay=False, show_default=False)
+    ] = None,
+    worker_queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the login `worker` may use: a queue, or PREFIX.>; may be given often. Else all.",
+            show_default=False,
+        ),
+    ] = None,
     log_level: LogLevel = "warning",
 ) -> None:
     """Run a real ActiveMQ on this machine's loopback; it is fetched the first time."""
     from mqbridge.commands.broker import run_broker
 
     log_to_stderr(log_level)
-    sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file)))
+    if ha is not None:
+        from mqbridge.commands.pair import database_of, run_pair
+
+        if kind is not None or login != "bridge":
+            raise CommandError("--ha says which kind it is, and its login is bridge: leave out --kind and --login", 2)
+        where = database_of(database, database_user, database_password_file)
+        sys.exit(asyncio.run(run_pair(ha, data, stomp_port, openwire_port, passcode_file, where)))
+    if database is not None:
+        raise CommandError("--database is for --ha shared-jdbc", 2)
+    kind = kind or "classic"
+    queues = worker_queue or [">"]
+    sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, queues)))
+
+
+@app.command(
+    "broker-files", epilog=examples("mqbridge broker-files classic broker --queue orders --queue 'images.>'")
+)
+def broker_files(
+    kind: Annotated[str, typer.Argument(help="Which broker: classic, artemis or rabbitmq.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write them.", file_okay=False)],
+    queue: Annotated[list[str], typer.Option(help="A queue of the workers', or PREFIX.>; may be given often.")],
+    address: Annotated[str, typer.Option(help="Where it will listen.")] = "0.0.0.0",
+    vhost: Vhost = "/",
+    passcodes: Annotated[
+        bool, typer.Option("--passcodes/--no-passcodes", help="Make passcodes, or leave places for them.")
+    ] = True,
+) -> None:
+    """Write the configuration for a broker of yours: users with least rights, limits, no console."""
+    from mqbridge.commands.broker_files import write_broker_files
+
+    write_broker_files(kind, folder, queue, address=address, vhost=vhost, passcodes=passcodes)
 
 
 @app.command(

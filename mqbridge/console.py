@@ -41,8 +41,8 @@ def log_to_stderr(level: str, form: Literal["console", "json"] = "console") -> N
     handler = logging.StreamHandler()
     handler.setFormatter(_json() if form == "json" else logging.Formatter(_LINE))
     logging.basicConfig(level=number, handlers=[handler], force=True)
-    # httpx tells each request of the sidecar at info; asyncio says which selector it uses at debug
-    for chatty in ("httpx", "httpcore", "asyncio", "hypercorn", "uvicorn"):
+    # httpx tells each request of the sidecar at info, alembic each part of itself; asyncio its selector at debug
+    for chatty in ("httpx", "httpcore", "asyncio", "hypercorn", "uvicorn", "alembic.runtime.plugins"):
         logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
 
 

@@ -19,6 +19,7 @@ ADMIN_KEY = "MQBRIDGE_ADMIN_KEY"
 KEY = "MQBRIDGE_KEY"
 CONFIG = "MQBRIDGE_CONFIG"
 SESSIONS = "MQBRIDGE_SESSIONS"  # hex; what `serve --processes` gives its processes
+FOLDER = "MQBRIDGE_FOLDER"  # where these processes meet
 ADMIN_KEY_SHA256 = "MQBRIDGE_ADMIN__KEY_SHA256"  # the setting
 USUAL_CONFIG = Path("/etc/mqbridge/bridge.toml")
 

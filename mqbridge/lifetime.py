@@ -75,8 +75,8 @@ def drained_with_parent() -> Callable[[], None] | None:
     """Return what a child does before it begins, so that Linux tells it to drain when we die without a word.
 
     The signal is bound to the thread that starts the child: start children from the main thread. When that dies the
-    child belongs to another of our threads, and is told again when that dies too: :func:`stop_signals` knows that. A
-    bridge does not, for which a second signal means "at once": it needs a parent :func:`without_threads`.
+    child belongs to another of our threads, and is told again when that one dies too: :func:`stop_signals` knows that.
+    A bridge does not, for which a second signal means "at once": it needs a parent :func:`without_threads`.
     """
     if not sys.platform.startswith("linux"):
         return None

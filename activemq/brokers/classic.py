@@ -40,7 +40,7 @@ class Classic:
     tells_time: bool = True
     keeps_unacknowledged: bool = False
     media_type_header: str = ""
-    replies_need: str = "may this login create, write and read temporary queues?"
+    replies_need: str = "may this login create, write and read temporary queues, and the queues bridge.replies.>?"
     presence_needs: str = "are its advisories on, and may this login read them and the topic bridge.presence?"
 
     def recognises(self, server: str) -> bool:

@@ -99,7 +99,7 @@ class Profile(Protocol):
 
     @property
     def replies_need(self) -> str:
-        """What to look at if nothing arrives at :meth:`reply_to`: a question to an operator."""
+        """What to look at if nothing arrives at our reply destinations: a question to an operator."""
         ...
 
     @property

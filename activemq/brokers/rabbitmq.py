@@ -61,8 +61,8 @@ class RabbitMq:
     keeps_unacknowledged: bool = True
     media_type_header: str = "content-type"
     replies_need: str = (
-        "may this login configure and read queues of bridge.reply., and write to the exchange amq.default? "
-        "docs/brokers.md has the rights"
+        "may this login configure and read queues of bridge.reply. and bridge.replies., and write to the exchange "
+        "amq.default? docs/brokers.md has the rights"
     )
     presence_needs: str = "RabbitMQ does not tell it"
     declares: bool = True

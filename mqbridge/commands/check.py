@@ -14,6 +14,7 @@ from rich.console import Console
 from activemq.errors import ActiveMQError, ServerError
 from activemq.frames import encode
 from bridge.app import Bridge
+from bridge.jobs.link import REPLIES
 from bridge.jobs.store import StoreRefusedError, StoreUnavailableError
 from bridge.server import choose
 from bridge.settings import Settings, SettingsError, load
@@ -21,13 +22,16 @@ from mqbridge.environment import environment
 from mqbridge.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from activemq import Client
+    from activemq import Client, Frame
+    from activemq.brokers import Profile
 
 CONNECT_WITHIN = 5.0  # seconds
 PRESENCE_WITHIN = 3.0  # seconds
 REPLY_WITHIN = 3.0  # seconds
+_PROBE_ENDS = 10_000  # ms; a message that nobody took is gone after that
 SKEW = 1_000  # ms; more than this and the two clocks deserve a look
 
 
@@ -109,7 +113,7 @@ async def _look_at_broker(settings: Settings) -> list[Finding]:
         return [
             Finding("broker", ok=True, detail=f"{urls}: connected ({client.profile.kind})"),
             *_look_at_clock(client),
-            await _look_at_replies(client),
+            *await _look_at_replies(client),
             *[await _look_at_permission(client, queue, settings.broker.login) for queue in bridge.presence.queues],
             *await _look_at_workers(bridge),
         ]
@@ -161,23 +165,39 @@ def _look_at_clock(client: Client) -> list[Finding]:
     ]  # fmt: skip
 
 
-async def _look_at_replies(client: Client) -> Finding:
-    """Say whether what is sent to a reply destination of ours comes here, as a worker's reply would."""
-    came = asyncio.Event()
-    client.subscribe(lambda profile: profile.replies("check"), lambda _: came.set())
-    reply_to = client.profile.reply_to("check")
+async def _look_at_replies(client: Client) -> list[Finding]:
+    """Say whether what is sent to our reply destinations comes here, as a worker's replies would."""
+    profile = client.profile
+    # Not the store's own queue, from which its other bridges read. Two checks at a time may get each other's message:
+    # each takes one, and each of them has come by the way that is looked at.
+    queue = f"{REPLIES}check"
+    return [
+        await _probe(client, "replies", lambda profile: profile.replies("check"), profile.reply_to("check")),
+        await _probe(
+            client, "replies to jobs", lambda profile: profile.consume(queue), profile.durable_reply_to(queue)
+        ),
+    ]
+
+
+async def _probe(client: Client, what: str, headers: Callable[[Profile], Mapping[str, str]], reply_to: str) -> Finding:
+    """Send one message to a reply destination, and say how long it took there and back, or why it does not arrive."""
+    came: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+    subscription = client.subscribe(headers, lambda frame: None if came.done() else came.set_result(frame))
+    ends = client.profile.expiry(client.clock.now_ms() + _PROBE_ENDS, _PROBE_ENDS)
     began = time.perf_counter()
     try:
-        data = encode("SEND", [("destination", reply_to), ("receipt", "check")])
-        await client.request_receipt(data, "check", timeout=REPLY_WITHIN)
+        data = encode("SEND", [("destination", reply_to), ends, ("receipt", reply_to)])
+        await client.request_receipt(data, reply_to, timeout=REPLY_WITHIN)
         async with asyncio.timeout(REPLY_WITHIN):
-            await came.wait()
+            client.ack(await came, client.generation)
     except (TimeoutError, ActiveMQError) as error:
-        why = str(error) or "it does not arrive"
-        return Finding("replies", ok=False, detail=f"{reply_to}: {why}", advice=client.profile.replies_need)
-    return Finding(
-        "replies", ok=True, detail=f"they arrive, {(time.perf_counter() - began) * 1_000:.1f} ms there and back"
-    )
+        why = f"{reply_to}: {error if str(error) else 'it does not arrive'}"
+        return Finding(what, ok=False, detail=why, advice=client.profile.replies_need)
+    finally:
+        with suppress(ActiveMQError):
+            client.unsubscribe(subscription)
+    took = (time.perf_counter() - began) * 1_000
+    return Finding(what, ok=True, detail=f"they arrive, {took:.1f} ms there and back")
 
 
 async def _look_at_workers(bridge: Bridge) -> list[Finding]:

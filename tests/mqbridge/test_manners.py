@@ -40,7 +40,7 @@ def commands_of(group=None, words=()):
 ALL = commands_of()
 LEAVES = {words: command for words, command in ALL.items() if not hasattr(command, "commands")}
 NO_DATA = {
-    ("serve",), ("work",), ("forward",), ("broker",), ("demo",), ("dlq", "drop"), ("jobs", "cancel"),
+    ("serve",), ("work",), ("forward",), ("broker",), ("broker-files",), ("demo",), ("dlq", "drop"), ("jobs", "cancel"),
     ("openapi",),  # is JSON itself
 }  # fmt: skip
 
