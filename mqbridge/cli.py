@@ -26,10 +26,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 refused (the configuration or the command line is wrong).",
 )
 
-app.command(epilog=examples(*cli_calls.SEND_EXAMPLES))(cli_calls.send)
-app.add_typer(cli_jobs.app, name="jobs")
-app.add_typer(cli_dlq.app, name="dlq")
-app.command(epilog=examples(*cli_calls.BENCH_EXAMPLES))(cli_calls.bench)
 
 LogLevel = Annotated[
     str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
@@ -208,7 +204,9 @@ def broker(
     sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, queues)))
 
 
-@app.command("broker-files", epilog="Example: mqbridge broker-files classic broker --queue orders --queue 'images.>'")
+@app.command(
+    "broker-files", epilog=examples("mqbridge broker-files classic broker --queue orders --queue 'images.>'")
+)
 def broker_files(
     kind: Annotated[str, typer.Argument(help="Which broker: classic, artemis or rabbitmq.")],
     folder: Annotated[Path, typer.Argument(help="Where to write them.", file_okay=False)],
@@ -369,6 +367,10 @@ def top(
     sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
 
 
+app.command(epilog=examples(*cli_calls.SEND_EXAMPLES))(cli_calls.send)
+app.command(epilog=examples(*cli_calls.BENCH_EXAMPLES))(cli_calls.bench)
+app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_dlq.app, name="dlq")
 keys = typer.Typer(no_args_is_help=True)
 app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog=examples("mqbridge key new shop"))
 
@@ -404,8 +406,10 @@ def demo(
 ) -> None:
     """Start a broker, a bridge and workers here, and send real requests through them."""
     from mqbridge.commands.demo import run_demo
+    from mqbridge.lifetime import without_threads
 
     log_to_stderr(log_level)
+    without_threads()
     sys.exit(asyncio.run(run_demo(once=once, port=port)))
 
 
