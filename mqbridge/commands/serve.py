@@ -24,9 +24,10 @@ from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
 from mqbridge.commands.processes import Supervisor
-from mqbridge.console import CommandError, log_to_stderr, say
+from mqbridge.console import CommandError, announce, log_to_stderr, say
 from mqbridge.environment import ADMIN_KEY_SHA256, FOLDER, SESSIONS, environment
 from mqbridge.lifetime import without_threads
+from mqbridge.notify import NOTIFY_SOCKET
 from mqbridge.tracing import bridge_spans, tracer_provider
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def serve(config: Path, log_level: str | None = None, place: Place | None = None
         with tracer_provider("mqbridge", settings.tracing) as provider:
             cut = run(
                 settings,
-                lambda addresses: say(f"ready on {' '.join(addresses)}"),
+                lambda addresses: announce(f"ready on {' '.join(addresses)}"),
                 load=lambda: _again(config, settings.admin),
                 place=place,
                 make=partial(Bridge, tracing=bridge_spans(provider)),
@@ -70,7 +71,7 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
     settings = read_settings(config)
     keyed = with_admin_key(settings)
     log_to_stderr(log_level or settings.log.level, settings.log.format)
-    environ = dict(environment())
+    environ = {name: value for name, value in environment().items() if name != NOTIFY_SOCKET}  # it is ours to tell
     if keyed is not settings:  # one key for all, and for those that are started later
         environ[ADMIN_KEY_SHA256] = keyed.admin.key_sha256
     environ[SESSIONS] = secrets.token_hex(SECRET_BYTES)
