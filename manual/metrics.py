@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import inspect
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bridge.figures.exposition import Exposition
@@ -37,10 +37,15 @@ def _example() -> Snapshot:
     figures.ended("2xx", 0.01, None)
     figures.queued.note(0.01)
     figures.worked.note(0.01)
-    route = RouteNow("orders", "orders", figures, 0, 1, 0.0, 30.0)
+    route = _of_zeros(RouteNow, name="orders", queue="orders", figures=figures)
     queue = Queue("orders")
     queue.put(1)
-    return Snapshot(True, False, True, 1, True, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])
+    return _of_zeros(Snapshot, routes=[route], unrouted=RouteFigures(), queues=[queue], callers=[("shop", 0)])
+
+
+def _of_zeros(kind: Callable[..., T], **values: object) -> T:
+    """Make a dataclass of these values, with a zero for each of its numbers."""
+    return kind(**dict.fromkeys(inspect.signature(kind).parameters, 0) | values)
 
 
 def _name(metric: Metric) -> str:
