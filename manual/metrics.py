@@ -34,7 +34,7 @@ def _all() -> Iterable[Metric]:
 def _example() -> Snapshot:
     """Return a bridge with one of everything, so that each metric has a sample with its labels."""
     figures = RouteFigures()
-    figures.ended("2xx", 0.01, None)
+    figures.ended("2xx", 0.01, "")
     figures.queued.note(0.01)
     figures.worked.note(0.01)
     route = _of_zeros(RouteNow, name="orders", queue="orders", figures=figures)
