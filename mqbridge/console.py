@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import Final, Literal
 
+from mqbridge.notify import READY, notify
+
 _LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -20,6 +22,12 @@ class CommandError(Exception):
 def say(line: str) -> None:
     """Print a line for people, and for scripts that wait for it, on standard error."""
     print(f"mqbridge: {line}", file=sys.stderr, flush=True)
+
+
+def announce(line: str) -> None:
+    """Say that a service is ready, to people, to scripts, and to systemd if it has started us."""
+    notify(READY)
+    say(line)
 
 
 def log_to_stderr(level: str, form: Literal["console", "json"] = "console") -> None:
