@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import POISON, encode_copy, encode_poison, encode_reply
-from consumers.answer import deadline_of, described, encode_answer, replies_to, timings
+from consumers.answer import (
+    deadline_of,
+    described,
+    encode_answer,
+    has_lost_its_body,
+    refusal,
+    replies_to,
+    timings,
+)
 from consumers.delivery import Delivery, renew
 from consumers.policies.attempts import Verdict, judge, told
 from consumers.reply import BadReplyError
@@ -188,6 +196,8 @@ class Slot:
             self._counts.skipped += 1
             log.info("call %s: over before it was picked up, not run", delivery.call)
             return None
+        if has_lost_its_body(message):
+            return self._refuse(delivery)
         started = time.perf_counter()
         telling = policies.started.begin(message, delivery.generation)
         try:
@@ -208,6 +218,12 @@ class Slot:
         if delivery.told:  # so that the reply does not overtake them
             properties.append(("sequence", str(delivery.told + 1)))
         return self._encode(message, outcome, properties)
+
+    def _refuse(self, delivery: Delivery) -> bytes | None:
+        """Return the frame that says that a message has no body for its handler."""
+        self._counts.unreadable += 1
+        log.error("call %s: not run: a Map, Object or Stream message, whose body STOMP is not shown", delivery.call)
+        return self._encode(delivery.message, refusal()) if replies_to(delivery.message) else None
 
     def _encode(
         self, message: RequestMessage, outcome: Reply | str, properties: list[tuple[str, str]] | None = None

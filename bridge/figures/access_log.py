@@ -32,6 +32,8 @@ class Line:
             parts.append(f"attempt={ended.attempt}")
         if ended.caller:
             parts.append(f"caller={ended.caller}")
+        if ended.trace_id:
+            parts.append(f"trace={ended.trace_id}")
         parts.append(ended.correlation_id)
         return " ".join(parts)
 
@@ -50,6 +52,7 @@ def fields_of(ended: Ended) -> dict[str, Any]:
         "caller": ended.caller or None,
         "attempt": ended.attempt or None,
         "correlation_id": ended.correlation_id,
+        "trace_id": ended.trace_id or None,
         "detail": ended.detail or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from activemq import Backoff
 from mqbridge.commands.children import lines_of
-from mqbridge.console import say
+from mqbridge.console import announce
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -160,7 +160,7 @@ class Supervisor:
     def _on_ready(self, addresses: str) -> None:
         if not self._announced and all(seat.ready for seat in self._seats):
             self._announced = True
-            say(f"ready on {addresses}")
+            announce(f"ready on {addresses}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

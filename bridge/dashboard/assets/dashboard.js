@@ -231,8 +231,9 @@ function showProblems(problems) {
   const rows = problems.slice(0, 20).map((call) => {
     const row = make("tr");
     const look = make("button", call.correlation_id, { type: "button", class: "plain", onclick: () => showCall(call.correlation_id) });
-    row.append(cell(clock(call.received)), cell(call.route), cell(call.outcome), cell(call.detail, { class: "wrap" }),
-      cell(call.caller), cell([look], { class: "id" }));
+    row.append(cell(clock(call.received), { "data-label": "when" }), cell(call.route, { "data-label": "route" }),
+      cell(call.outcome, { "data-label": "problem" }), cell(call.detail, { class: "wrap wide" }),
+      cell(call.caller, { "data-label": "caller" }), cell([look], { class: "id wide" }));
     return row;
   });
   fill(byId("problems").tBodies[0], rows, 6, "None since the start.");
@@ -263,6 +264,7 @@ function timeline(call) {
   if (call.queue_ms !== null) line((call.sent_after_ms ?? 0) + call.queue_ms, "a worker began");
   if (call.attempt > 1) line(null, `attempt ${call.attempt}: earlier workers were lost`);
   if (call.work_ms !== null) line(null, `the worker worked for ${call.work_ms.toFixed(1)} ms`);
+  if (call.trace_id) line(null, `traced as ${call.trace_id}`);
   line(call.answered_after_ms, `${call.outcome}${call.status ? ` (${call.status})` : ""}${call.detail ? `: ${call.detail}` : ""}`);
   return list;
 }
@@ -301,8 +303,9 @@ function jobRow(job) {
   const open = job.state === "queued" || job.state === "running";
   const cancel = make("button", "Cancel", { type: "button", class: "danger", "aria-label": `Cancel job ${job.id}`, onclick: () => cancelJob(job) });
   const result = make("button", "Result", { type: "button", class: "plain", "aria-label": `Result of job ${job.id}`, onclick: () => showResult(job) });
-  row.append(cell(clock(job.created)), cell(job.route), cell([badge(job.state)]), cell(String(job.attempts), { class: "n" }),
-    cell(job.caller), cell([look], { class: "id" }), cell([open ? cancel : result]));
+  row.append(cell(clock(job.created), { "data-label": "created" }), cell(job.route, { "data-label": "route" }),
+    cell([badge(job.state)], { "data-label": "state" }), cell(String(job.attempts), { class: "n", "data-label": "attempts" }),
+    cell(job.caller, { "data-label": "caller" }), cell([look], { class: "id wide" }), cell([open ? cancel : result], { class: "wide" }));
   return row;
 }
 
@@ -366,9 +369,10 @@ function letterRow(letter, queue) {
     await act(() => ask(path, { method: "DELETE" }));
     await Promise.all([showLetters(queue), showQueues()]);
   };
-  row.append(cell(letter.when ? new Date(letter.when).toLocaleString() : "–"), cell(letter.route), cell(letter.reason, { class: "wrap" }),
-    cell(String(letter.size), { class: "n" }), cell(letter.id, { class: "id" }),
-    cell([button("Show", show), button("Replay", replay), button("Drop", drop, "danger")]));
+  row.append(cell(letter.when ? new Date(letter.when).toLocaleString() : "–", { "data-label": "when" }),
+    cell(letter.route, { "data-label": "route" }), cell(letter.reason, { class: "wrap wide" }),
+    cell(String(letter.size), { class: "n", "data-label": "bytes" }), cell(letter.id, { class: "id wide" }),
+    cell([button("Show", show), button("Replay", replay), button("Drop", drop, "danger")], { class: "wide buttons" }));
   return row;
 }
 

@@ -1,0 +1,53 @@
+"""The metrics as a page, from what the bridge exposes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from bridge.figures.exposition import Exposition
+from bridge.figures.route import RouteFigures
+from bridge.figures.snapshot import RouteNow, Snapshot
+from bridge.presence import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.metrics_core import Metric
+
+T = TypeVar("T")
+
+_SUFFIX: Final = {"counter": "_total", "info": "_info"}
+_MADE_BY_HISTOGRAMS: Final = {"le"}
+
+
+def render() -> str:
+    """Return Markdown: a table of the bridge's metrics with kind, labels and help text."""
+    rows = [f"| `{_name(metric)}` | {metric.type} | {_labels(metric)} | {metric.documentation} |" for metric in _all()]
+    return "\n".join(["| metric | kind | labels | |", "|---|---|---|---|", *rows, ""])
+
+
+def _all() -> Iterable[Metric]:
+    return Exposition(_example, "").collect()
+
+
+def _example() -> Snapshot:
+    """Return a bridge with one of everything, so that each metric has a sample with its labels."""
+    figures = RouteFigures()
+    figures.ended("2xx", 0.01)
+    figures.queued.note(0.01)
+    figures.worked.note(0.01)
+    route = RouteNow("orders", "orders", figures, 0, 1, 0.0, 30.0)
+    queue = Queue("orders")
+    queue.put(1)
+    return Snapshot(True, False, True, 1, True, 0, 0, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])
+
+
+def _name(metric: Metric) -> str:
+    return metric.name + _SUFFIX.get(metric.type, "")
+
+
+def _labels(metric: Metric) -> str:
+    names = dict.fromkeys(
+        name for sample in metric.samples for name in sample.labels if name not in _MADE_BY_HISTOGRAMS
+    )
+    return ", ".join(f"`{name}`" for name in names)
