@@ -45,6 +45,7 @@ class Artemis:
     names_refused_subscriptions: bool = False
     refusals_close: bool = False
     # An ACK in a transaction takes effect at once, and is not undone [2.57].
+    checks_sends: bool = True
     acks_in_transactions: bool = False
     tells_text: bool = False
     tells_who_listens: bool = True

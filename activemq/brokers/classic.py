@@ -33,6 +33,7 @@ class Classic:
     versions: str = "1.2,1.1"
     names_refused_subscriptions: bool = True
     refusals_close: bool = False
+    checks_sends: bool = True
     acks_in_transactions: bool = True
     tells_text: bool = True
     tells_who_listens: bool = True

@@ -53,6 +53,7 @@ class RabbitMq:
     names_refused_subscriptions: bool = False  # no ERROR names its receipt
     refusals_close: bool = True
     # A transaction is kept by the connection and done one by one at COMMIT, which is confirmed whatever comes of it.
+    checks_sends: bool = False
     acks_in_transactions: bool = False
     tells_text: bool = False
     tells_who_listens: bool = False

@@ -125,6 +125,7 @@ async def running(
     *,
     connected: bool = True,
     load: Callable[[], Settings] | None = None,
+    tracing: Any = None,
 ) -> AsyncIterator[Running]:
     """Serve until the end of the context, then drain."""
     made: list[Bridge] = []
@@ -134,7 +135,7 @@ async def running(
 
     class Seen(Bridge):
         def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+            super().__init__(*arguments, tracing=tracing)
             made.append(self)
 
     thresholds = gc.get_threshold()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sqlalchemy import create_engine, event
 
 from bridge.jobs.sql.database import Database
-from bridge.jobs.store import StoreRefusedError
+from bridge.jobs.store import StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,15 @@ class SqliteDatabase(Database):
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         return asyncio.wrap_future(running)
+
+    def to_be_made(self) -> str:
+        """See :class:`Database`."""
+        if self._file.exists():
+            return ""
+        folder = next(folder for folder in self._file.absolute().parents if folder.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise StoreUnavailableError(f"{folder} may not be written to")
+        return str(self._file)
 
     def cut(self) -> None:
         """See :class:`Database`: a thread cannot be cut, and what waits behind it is given up in its turn."""
