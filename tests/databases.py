@@ -94,7 +94,9 @@ class Server(ABC):
         """Signal it and its children: PostgreSQL's have sessions of their own."""
         assert self._process is not None
         parent = self._process.pid
-        if number != signal.SIGCONT:  # else it makes new ones meanwhile: a connection's, or in the place of one that died
+        if (
+            number != signal.SIGCONT
+        ):  # else it makes new ones meanwhile: a connection's, or in the place of one that died
             os.kill(parent, signal.SIGSTOP)
         for status in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # it has ended
