@@ -77,7 +77,7 @@ def _toml(value: object, kind: str) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if isinstance(value, float):
-        return json.dumps(_duration(value))
+        return repr(value) if kind == "share" else json.dumps(_duration(value))
     if kind == "size" and isinstance(value, int):
         unit, factor = next((unit, factor) for unit, factor in _SIZES.items() if value % factor == 0)
         return json.dumps(f"{value // factor}{unit}")
