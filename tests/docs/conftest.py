@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -94,8 +95,10 @@ def build_site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Site]:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return Site(root / "build" / "site", done.stdout + done.stderr)
+        said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
+        if done.returncode != 0:
+            pytest.fail(said[-4000:], pytrace=False)
+        return Site(root / "build" / "site", said)
 
     return build
 
