@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.parts.calls import AT, BESIDE, LIMIT
+from bench.parts.features import USED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +114,8 @@ def _stock(stock: Stock) -> Iterator[Bar]:
 
 def _features(features: list[Feature]) -> Iterator[Bar]:
     for feature in features:
+        if feature.name in USED:
+            continue
         yield Bar(
             f"not used: {feature.name}",
             f"rate ≥ {1 - FEATURE:g}, CPU ≤ {1 + FEATURE:g} × off",

@@ -54,7 +54,9 @@ def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
     if results.stock is not None:
         yield "### A stock broker\n\n" + _stock(results.stock)
     if results.features is not None:
-        yield "### Features that a call does not use\n\n" + _features(results.features)
+        yield "### Features: what a call pays for those that it does not use, and for traces\n\n" + _features(
+            results.features
+        )
     if results.keyed is not None:
         yield "### Idempotency keys\n\n" + _keyed(results.keyed)
     if results.death is not None:
