@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from bridge.figures.exposition import Exposition
 from bridge.figures.route import RouteFigures
 from bridge.figures.snapshot import RouteNow, Snapshot
+from bridge.figures.together import together
 from bridge.presence import Queue
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def render() -> str:
 
 
 def _all() -> Iterable[Metric]:
-    return Exposition(_example, "").collect()
+    yield from Exposition(_example, "").collect()
+    yield from together({1: ()})  # what is told besides where there are several processes
 
 
 def _example() -> Snapshot:
