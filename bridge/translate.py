@@ -353,20 +353,33 @@ def priority_of(value: bytes | None, ceiling: int) -> int:
 
 def trace_of(head: Head, new_id: str) -> list[tuple[str, str]]:
     """Return the trace context properties; ``new_id``: 32 random hex digits, used if no valid trace came (W3C)."""
-    came = head.traceparent
-    if came is None or not _TRACEPARENT.fullmatch(came):
-        return [("traceparent", f"00-{new_id}-{new_id[16:]}-01")]
-    properties = [("traceparent", came.decode("latin-1"))]
-    if head.tracestate is not None:
+    return trace_that_came(head) or [("traceparent", f"00-{new_id}-{new_id[16:]}-01")]
+
+
+def trace_that_came(head: Head) -> list[tuple[str, str]]:
+    """Return the caller's trace context as properties; empty if there is none that is valid.
+
+    Raises :class:`Problem` as :func:`properties_of` does, for a ``tracestate``.
+    """
+    properties = parent_that_came(head)
+    if properties and head.tracestate is not None:
         properties.append(("tracestate", _text("tracestate", head.tracestate)))
     return properties
 
 
-def sampled_trace(head: Head) -> str | None:
-    """Return the id of the trace that the caller samples (W3C Trace Context, 3.2.2.5); None if it does not."""
+def parent_that_came(head: Head) -> list[tuple[str, str]]:
+    """Return the same without its ``tracestate``, about which there is nothing to raise then."""
+    came = head.traceparent
+    if came is None or not _TRACEPARENT.fullmatch(came):
+        return []
+    return [("traceparent", came.decode("latin-1"))]
+
+
+def sampled_trace(head: Head) -> str:
+    """Return the id of the trace that the caller samples (W3C Trace Context, 3.2.2.5); empty if it does not."""
     came = head.traceparent
     if came is None or not _TRACEPARENT.fullmatch(came) or not int(came[53:55], 16) & 1:
-        return None
+        return ""
     return came[3:35].decode("ascii")
 
 

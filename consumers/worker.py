@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from activemq import Client
     from consumers.handler import Function
+    from consumers.tracing import Tracing
     from consumers.watchdog import Patience
 
     F = TypeVar("F", bound=Function)
@@ -97,15 +98,16 @@ class Worker:
         concurrency: int,
         stop: asyncio.Event,
         on_ready: Callable[[], None] = lambda: None,
+        tracing: Tracing | None = None,
         patience: Patience | None = None,
     ) -> None:
         """Work until ``stop`` is set, then finish what is running and leave.
 
         ``client``: not started yet; ``concurrency``: the slots of each queue, or of all together if some
-        are reserved; ``on_ready`` is called once the broker
-        has confirmed all subscriptions; ``patience``: when a handler hangs, and the process is ended with exit code
-        :data:`consumers.watchdog.HUNG`. None: it never is. Raises :class:`SubscriptionRefusedError` if it refuses one
-        then.
+        are reserved; ``on_ready`` is called once the broker has confirmed all subscriptions; ``tracing`` puts a span
+        around each handler's work; ``patience``: when a handler hangs, and the process is ended with exit code
+        :data:`consumers.watchdog.HUNG`; None: it never is. Raises :class:`SubscriptionRefusedError` if the broker
+        refuses a subscription then.
         """
         if not self.queues:
             raise ValueError("this worker has no handler")
@@ -114,6 +116,11 @@ class Worker:
         try:
             handlers = {queue: make_handler(function, executor) for queue, function in self._functions.items()}
             handlers |= self._handlers
+            if tracing is not None:
+                handlers = {
+                    queue: tracing.traced(queue, handler, lambda: client.profile.kind)
+                    for queue, handler in handlers.items()
+                }
             async with self._lifespan():
                 await self._run(client, handlers, slots, stop, on_ready, patience)
         finally:

@@ -2,7 +2,7 @@
 
 Three roles with the least rights that the message contract needs:
 
-* ``worker``: reads and writes its queues and their ``.poison``, writes replies (``bridge.replies.>`` and temporary
+* ``worker``: reads and writes its queues, writes their ``.poison`` and replies (``bridge.replies.>`` and temporary
   queues, or ``bridge.reply.>``), has a destination for the clock's echo, reads the topic ``bridge.cancel``.
 * ``bridge``: all queues, a temporary destination of its own, the topics ``bridge.>``, and hears who listens.
 * ``admin``: everything.
@@ -13,6 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activemq.embedded.standby import Standby
 
 MIB = 1024 * 1024
 _QUEUE_PATTERN = re.compile(r"(?:[A-Za-z0-9_-]+\.)*(?:[A-Za-z0-9_-]+|>)")
@@ -53,14 +57,19 @@ class Login:
 class BrokerLimits:
     """Sizes in bytes: one frame, messages in memory, on disk, and spooled to disk.
 
-    Artemis has no limit for a STOMP frame; ``store`` is for each queue there, what is spooled counts in it, and bodies
-    of more than 100 KiB do not: they are files, until there are 256 MiB left on the disk.
+    ``connections``: how many at once, on each connector. ``connect_timeout``: seconds that a client may be silent
+    before it logs in; ``silence``: seconds for one that wants no heart-beats, on Artemis. That has no limit for a STOMP
+    frame; ``store`` is for each queue there, what is spooled counts in it, and bodies of more than 100 KiB do not: they
+    are files, until there are 256 MiB left on the disk.
     """
 
     max_frame: int = 4 * MIB
     memory: int = 128 * MIB
     store: int = 1024 * MIB
     temp: int = 256 * MIB
+    connections: int = 1_000
+    connect_timeout: int = 10
+    silence: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,8 @@ class Configuration:
 
     ``worker_queues`` are the queues that workers may use, as names or ``prefix.>``; the default is all of them.
     Name them to keep workers from each other's queues and from the replies of jobs. ``address`` is where it listens.
-    ``tcp_no_delay``: of the STOMP connector; a broker as it is delivered has it off.
+    ``tcp_no_delay``: of the STOMP connector; a broker as it is delivered has it off. ``standby``: what it shares with
+    a second broker that stands in for it, or that it stands in for.
     """
 
     stomp_port: int
@@ -79,6 +89,7 @@ class Configuration:
     limits: BrokerLimits = field(default_factory=BrokerLimits)
     address: str = "127.0.0.1"
     tcp_no_delay: bool = True
+    standby: Standby | None = None
 
     def __post_init__(self) -> None:
         for port in (self.stomp_port, self.openwire_port):

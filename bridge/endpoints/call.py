@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bridge.link import Link
     from bridge.lookout import Lookout
     from bridge.routing import Router, ServedRoute
+    from bridge.tracing import CallTrace, Tracing
     from bridge.translate import Answer, Head, Preferences
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class CallEndpoint:
         link: Link,
         lookout: Lookout,
         jobs: JobService,
+        tracing: Tracing | None = None,
     ) -> None:
         self.rules = rules
         self.access = access
@@ -83,6 +85,7 @@ class CallEndpoint:
         self.lookout = lookout
         self.jobs = jobs
         self.book = book
+        self.tracing = tracing
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,9 +107,17 @@ class CallEndpoint:
             self._note(call)
 
     def _note(self, call: Call) -> None:
-        trace_id = None if call.head is None else translate.sampled_trace(call.head)
-        figures = None if call.route is None else call.route.counts.figures
-        self.book.note(figures, ended_of(call, self.loop.time()), trace_id)
+        now, head = self.loop.time(), call.head
+        trace = call.trace
+        if self.tracing is not None and trace is None:  # refused before its trace was read
+            came = () if head is None else translate.parent_that_came(head)
+            trace = self.tracing.begin(call.scope, call.route, came, now - call.started)
+        if trace is None:
+            ended = ended_of(call, now, "" if head is None else translate.sampled_trace(head))
+        else:
+            ended = ended_of(call, now, trace.sampled)
+            trace.end(ended)
+        self.book.note(None if call.route is None else call.route.counts.figures, ended)
 
 
 class Call:
@@ -131,6 +142,7 @@ class Call:
         "status",
         "stream",
         "told",
+        "trace",
         "unread",
         "wait",
         "watcher",
@@ -158,6 +170,7 @@ class Call:
         self.watcher: asyncio.Task[None] | None = None
         self.first_worker: asyncio.Task[None] | None = None
         self.stream: Stream | None = None
+        self.trace: CallTrace | None = None  # where the bridge traces, once the head is read
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
@@ -214,7 +227,11 @@ class Call:
         endpoint.access.permit(principal, head, route.settings.name)
         target = translate.target_of(raw_path, scope["query_string"])
         properties = translate.properties_of(head, target, method, parameters)
-        properties += translate.trace_of(head, endpoint.exchange.new_id())
+        if endpoint.tracing is None:
+            properties += translate.trace_of(head, endpoint.exchange.new_id())
+        else:
+            age = endpoint.loop.time() - self.started
+            self.trace = endpoint.tracing.begin(scope, route, translate.trace_that_came(head), age)
         if principal.name:
             properties.append(("caller", principal.name))
         if head.content_length is not None and head.content_length > route.settings.max_body:
@@ -272,6 +289,7 @@ class Call:
                     body,
                     text=translate.as_text(settings.message, head, body),
                     in_parts=self.stream is not None,
+                    trace=self.trace,
                 )
             except BaseException as error:
                 self._close(held, route)

@@ -16,6 +16,7 @@ from .fields import (
     AsArray,
     Bind,
     CertificateSubject,
+    CollectorUrl,
     Count,
     Duration,
     DurationOrZero,
@@ -37,6 +38,8 @@ from .fields import (
     Rate,
     Schema,
     Secret,
+    ServiceName,
+    Share,
     Size,
     StoreUrl,
     Stream,
@@ -125,6 +128,17 @@ class Log(Section):
     access: Literal["all", "problems", "none"] = "problems"
 
 
+class Tracing(Section):
+    """`[tracing]`: where spans go. No `endpoint`: nowhere, unless the environment of the command says otherwise.
+
+    `sample`: the share of the traces that begin here that is kept; 1: what the environment says, or all.
+    """
+
+    endpoint: CollectorUrl = ""
+    service_name: ServiceName = ""
+    sample: Share = 1.0
+
+
 class Caller(Section):
     """`[[caller]]`: one who may call, which routes, and how much."""
 
@@ -206,6 +220,7 @@ class Document(Section):
     admin: Admin = Admin()
     cors: Cors = Cors()
     log: Log = Log()
+    tracing: Tracing = Tracing()
     callers: Annotated[tuple[Caller, ...], AsArray, Field(alias="caller")] = ()
     jwt: Jwt | None = None
     routes: Annotated[tuple[Route, ...], AsArray, Field(alias="route")] = ()
@@ -225,6 +240,7 @@ TABLES: Mapping[str, type[Section]] = MappingProxyType(
         "admin": Admin,
         "cors": Cors,
         "log": Log,
+        "tracing": Tracing,
         "jwt": Jwt,
     }
 )

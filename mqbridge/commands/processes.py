@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from activemq import Backoff
 from consumers.watchdog import HUNG
 from mqbridge.commands.children import lines_of
-from mqbridge.console import say
+from mqbridge.console import announce
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -178,7 +178,7 @@ class Supervisor:
     def _on_ready(self, what: str) -> None:
         if not self._announced and all(seat.ready for seat in self._seats):
             self._announced = True
-            say(f"{self._kind.ready.removeprefix('mqbridge: ')}{what}")
+            announce(f"{self._kind.ready.removeprefix('mqbridge: ')}{what}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

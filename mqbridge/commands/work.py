@@ -11,9 +11,10 @@ from activemq import Client, Credentials, Server
 from consumers import Worker
 from consumers.watchdog import Patience
 from consumers.worker import SubscriptionRefusedError
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce
 from mqbridge.health import HealthFileError, health_file
 from mqbridge.lifetime import stop_signals
+from mqbridge.tracing import tracer_provider, worker_spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,11 @@ async def run_worker(
 
         try:
             async with health_file(health, state):
-                await worker.run(client, concurrency, stop, lambda: say(f"worker ready ({queues})"), patience)
+                with tracer_provider(worker.name) as provider:
+                    spans = worker_spans(provider)
+                    await worker.run(
+                        client, concurrency, stop, lambda: announce(f"worker ready ({queues})"), spans, patience
+                    )
         except SubscriptionRefusedError as error:
             raise CommandError(f"{error}; may this login read the queue?") from error
         except HealthFileError as error:

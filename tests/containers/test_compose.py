@@ -143,7 +143,7 @@ def test_the_lock_is_of_what_pyproject_asks_for():
     extras = project["project"]["optional-dependencies"]
     wanted = [
         *project["project"]["dependencies"],
-        *(one for name in ("fast", "mysql", "postgresql", "demo") for one in extras[name]),
+        *(one for name in ("fast", "mysql", "postgresql", "demo", "tracing") for one in extras[name]),
     ]
     for lock, requirements in (
         ("requirements.lock", wanted),
