@@ -346,7 +346,7 @@ async def strangers(world: World, count: int) -> None:
     before = await world.ask(world.wire, "messages", names=list(world.bridges))
     begun = now()
     refused = await world.ended("unauthenticated")
-    await world.call(unauthorised=1_000)
+    await world.call(job=0, keyed=0, persistent=0, leave=0, unauthorised=1_000)
     async with asyncio.timeout(2 * PATIENCE):
         while await world.ended("unauthenticated") < refused + count:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.1)
