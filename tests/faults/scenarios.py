@@ -16,7 +16,7 @@ from typing import Any
 from activemq.embedded.configuration import MIB, BrokerLimits
 from tests.faults import invariants
 from tests.faults.history import now
-from tests.faults.world import PATIENCE, World
+from tests.faults.world import CLOCK_FILE, PATIENCE, World
 
 Do = Callable[[World, int], Awaitable[None]]
 
@@ -330,10 +330,20 @@ def clock(shift: str) -> dict[str, str]:
     return {"LD_PRELOAD": FAKETIME, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
+def settable() -> dict[str, str]:
+    """The environment of a process whose clock is set in mid-run: by how much is in a file."""
+    file = {"FAKETIME_TIMESTAMP_FILE": f"{{folder}}/{CLOCK_FILE}", "FAKETIME_CACHE_DURATION": "1"}
+    return {"LD_PRELOAD": FAKETIME, "FAKETIME_DONT_FAKE_MONOTONIC": "1", **file}
+
+
 async def clocks(world: World, count: int) -> None:
-    """One bridge is an hour ahead, workers an hour behind and ahead: nobody should notice."""
-    begun = now()
-    await asyncio.sleep(_seconds(4.0, 30.0, world))
+    """One bridge is an hour ahead, workers an hour behind and ahead, others' clocks are set: nobody should notice."""
+    for _ in range(count):
+        for shift in ("+1h", "-1h", "+0h"):
+            begun = now()
+            (world.folder / CLOCK_FILE).write_text(f"{shift}\n")
+            await asyncio.sleep(_seconds(3.0, 10.0, world))
+            world.note("clock set by an hour or two", "callers", begun)
     for name in world.skewed:
         world.note("clock ±1 h", name, begun)
 
@@ -358,7 +368,6 @@ async def strangers(world: World, count: int) -> None:
     await world.call()
 
 
-HELD = {"job": 10, "keyed": 5}
 SCENARIOS = (
     Scenario("kill-worker", kill_workers, 15, 500),
     Scenario("kill-after-reply", kill_after_reply, 10, 200),
@@ -382,8 +391,9 @@ SCENARIOS = (
     Scenario("storm", storm, 1, 3),
     Scenario("descriptors", descriptors, 1, 6),
     Scenario("memory", memory, 1, 6, {"size": 65_536}),
-    Scenario("clocks", clocks, 1, 1, environ={"bridge-1": clock("+1h"), "worker-1": clock("-1h"),
-                                              "worker-2": clock("+1h")}),
+    Scenario("clocks", clocks, 1, 5, environ={"bridge-1": clock("+1h"), "worker-1": clock("-1h"),
+                                              "worker-2": clock("+1h"), "bridge-2": settable(),
+                                              "worker-3": settable()}),
     Scenario("strangers", strangers, 200, 20_000),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
