@@ -54,6 +54,9 @@ HealthFile = Annotated[
         show_default=False,
     ),
 ]
+Heartbeat = Annotated[
+    float, typer.Option(help="Seconds between signs of life, ours to the broker and its to us.", min=0.1, max=3_600)
+]
 DEFAULT_BROKER = ["stomp://127.0.0.1:61613"]
 
 
@@ -178,6 +181,7 @@ def work(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
@@ -219,7 +223,8 @@ def work(
             raise CommandError("--health-file is for a worker at a broker; with --http ask /-/live", 2)
         settings = direct.direct_settings(found, http, config, allow_anonymous=allow_anonymous)
         sys.exit(direct.serve_worker(found, settings, concurrency))
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
+    running = workers.run_worker(found, servers, who, concurrency, health_file, declare=declare, heartbeat=heartbeat)
+    sys.exit(lifetime.run(running))
 
 
 @app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
@@ -231,6 +236,7 @@ def forward(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     log_level: LogLevel = "info",
@@ -243,7 +249,8 @@ def forward(
     log_to_stderr(log_level)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
+    running = workers.run_worker(found, servers, who, concurrency, health_file, declare=declare, heartbeat=heartbeat)
+    sys.exit(lifetime.run(running))
 
 
 @app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")

@@ -25,6 +25,7 @@ OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
+    parser.addoption("--kills", type=int, default=1, help="how often the tests of pairs kill the live broker")
     parser.addoption(
         "--brokers", default="classic", help=f"the kinds of brokers for tests marked every_broker: of {','.join(KINDS)}"
     )

@@ -99,6 +99,10 @@ _PAIR: Final = Template("""\
     <cluster-connections>
       <cluster-connection name="pair">
         <connector-ref>self</connector-ref>
+        <!-- The default takes a partner that hangs for alive for a minute; until then it is neither replaced nor,
+             if it is the copy that hangs, left behind. -->
+        <check-period>1000</check-period>
+        <connection-ttl>$session</connection-ttl>
         <static-connectors><connector-ref>peer</connector-ref></static-connectors>
       </cluster-connection>
     </cluster-connections>

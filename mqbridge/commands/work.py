@@ -27,12 +27,13 @@ async def run_worker(
     health: Path | None = None,
     *,
     declare: bool = True,
+    heartbeat: float = 10.0,
 ) -> int:
     """Run a worker until a signal; return the exit code.
 
-    ``health``: see :mod:`mqbridge.health`; ``declare``: as for :class:`activemq.Client`.
+    ``health``: see :mod:`mqbridge.health`; ``declare`` and ``heartbeat`` (seconds): as for :class:`activemq.Client`.
     """
-    client = Client(servers, who, declare=declare)
+    client = Client(servers, who, declare=declare, heartbeat=heartbeat)
     try:
         queues = ", ".join(f"{queue} × {number}" for queue, number in worker.slots(concurrency).items())
     except ValueError as error:

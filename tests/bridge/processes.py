@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -19,22 +20,23 @@ from tests.databases import free_port
 class Process:
     """`mqbridge serve` on a port of its own, as a process that is killed without a word.
 
-    ``store``: the URL; ``server`` and ``route``: more lines of these tables.
+    ``broker`` may be a pair; ``store``: the URL; ``server``, ``broker_lines`` and ``route``: more lines of the tables.
     """
 
     def __init__(
         self, broker: Any, folder: Any, queue: str, name: str,
         *, host: str = "127.0.0.1", port: int = 0, store: str = "sqlite:///jobs.db", server: str = "",
-        route: str = "",
+        route: str = "", broker_lines: str = "",
     ) -> None:  # fmt: skip
         self.host = host
         self.port = port or free_port()
         self._log = folder / f"{name}.log"
         self._environ = {**os.environ, "MQBRIDGE_BROKER__PASSCODE": broker.passcode, "MQBRIDGE_STORE__URL": store}
         self._config = folder / f"{name}.toml"
+        urls = list(broker.urls) if hasattr(broker, "urls") else [broker.stomp_url]
         self._config.write_text(
             f'[server]\nbind = ["{host}:{self.port}"]\n{server}'
-            f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\npublish_timeout = "500ms"\n'
+            f'[broker]\nurls = {json.dumps(urls)}\nlogin = "{broker.login}"\npublish_timeout = "500ms"\n{broker_lines}'
             f'[[route]]\nname = "echo"\npath = "/echo"\nqueue = "{queue}"\ntimeout = "20s"\n{route}'
         )
         self._process: subprocess.Popen[bytes] | None = None
