@@ -12,6 +12,7 @@ from activemq.embedded.standby import (
     FILE_RETRY,
     LEASE,
     LEASE_RENEWED_EVERY,
+    REPLICA_TTL,
     SESSION,
     Replica,
     SharedDatabase,
@@ -102,7 +103,7 @@ _PAIR: Final = Template("""\
         <!-- The default takes a partner that hangs for alive for a minute; until then it is neither replaced nor,
              if it is the copy that hangs, left behind. -->
         <check-period>1000</check-period>
-        <connection-ttl>$session</connection-ttl>
+        <connection-ttl>$ttl</connection-ttl>
         <static-connectors><connector-ref>peer</connector-ref></static-connectors>
       </cluster-connection>
     </cluster-connections>
@@ -205,6 +206,7 @@ def _artemis_pair(standby: Replica, configuration: Configuration) -> str:
         peer=f"tcp://{configuration.address}:{standby.peer_port}",
         zookeeper=quoteattr(standby.zookeeper),
         session=_ms(SESSION),
+        ttl=_ms(REPLICA_TTL),
     )
 
 
