@@ -28,7 +28,8 @@ SHARED = (
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Return a Markdown table; all columns but the first ``left`` are aligned to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    # At least 2: a rule of ":" alone is no table to a forge.
+    widths = [max(2, *(len(row[column]) for row in (head, *rows))) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
         cells = [

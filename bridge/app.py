@@ -34,6 +34,7 @@ from bridge.exchange import Exchange
 from bridge.figures.book import Book
 from bridge.figures.exposition import Exposition
 from bridge.figures.history import History
+from bridge.figures.siblings import Siblings
 from bridge.figures.snapshot import Snapshot
 from bridge.jobs.none import NoJobs
 from bridge.jobs.service import JobService
@@ -98,6 +99,8 @@ class Bridge:
         self.access = Access(settings)
         self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
+        exposition = Exposition(self._look, version("activemq-rest-bridge"))
+        self._siblings = _siblings(self.place, exposition)
         sessions = Sessions(self.place.secret)
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access, sessions)
         others = [
@@ -105,7 +108,7 @@ class Bridge:
             *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             *Dashboard(self._feed, lambda: self.admission.draining, gate).routes(),
-            metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
+            metrics_route(exposition, self._siblings, gate),
         ]
         if connect is None:  # else there are neither
             others += dead_letter_routes(self._letters, gate, settings.server.public_url)
@@ -189,6 +192,8 @@ class Bridge:
         await client.start()
         await side.start()
         self.jobs.start()
+        if self._siblings is not None:
+            await self._siblings.start()
 
     def _with_store(self, side: Client, withdraw: Callable[[str], None]) -> None:
         """Have jobs from now on. They are to be started. Raises :class:`StoreRefusedError` for a useless URL."""
@@ -245,6 +250,8 @@ class Bridge:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
         if client is not None and self._side is not None and self._lookout is not None:
+            if self._siblings is not None:
+                await self._siblings.stop()
             await self.jobs.stop()
             self._lookout.stop()
             self.history.stop()
@@ -319,6 +326,10 @@ class Bridge:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _siblings(place: Place, exposition: Exposition) -> Siblings | None:
+    return None if place.folder is None else Siblings(place.folder, place.number, place.of, exposition.packed)
 
 
 def _needs_store(settings: Settings) -> bool:

@@ -20,7 +20,7 @@ from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import Request, StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
@@ -147,6 +147,24 @@ class StrictHttp1(H11Protocol):
         self.keep_alive_requests += 1
 
 
+class BoundedBuffer(StreamBuffer):
+    """What waits to be sent of one stream.
+
+    Hypercorn's own lets a sender go on whenever little is taken out of it: also when nothing is, for want of room at
+    the reader's.
+    """
+
+    async def pop(self, max_length: int) -> bytes:
+        """See :class:`StreamBuffer`."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_HIGH_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
 class StrictHttp2(H2Protocol):
     """HTTP/2 where no stream can harm another, and none is left when its connection has ended.
 
@@ -197,9 +215,7 @@ class StrictHttp2(H2Protocol):
         """See :class:`H2Protocol`."""
         number = event.stream_id
         buffer = self.stream_buffers.get(number)
-        # `complete` would also ask for the buffer to be empty.
-        ended = buffer is None or buffer._complete  # noqa: SLF001 - see above
-        if isinstance(event, StreamClosed) and not ended:
+        if isinstance(event, StreamClosed) and buffer is not None and not buffer.complete:
             with suppress(ProtocolError):  # the caller was quicker
                 self.connection.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
                 await self._flush()
@@ -216,8 +232,9 @@ def _can_be_served(request: RequestReceived) -> bool:
 class BoundedServer(TCPServer):
     """A connection that is given up when its other side takes nothing any more, and one too many is not taken.
 
-    Hypercorn waits for such a reader for ever, also to end the connection. It has no TLS extension: the caller's
-    certificate is put into ASGI's state.
+    Hypercorn waits for such a reader for ever, also to end the connection; and keeps one that its caller has ended
+    until it would have been idle for too long. It has no TLS extension: the caller's certificate is put into ASGI's
+    state.
     """
 
     config: BridgeConfig
@@ -237,6 +254,10 @@ class BoundedServer(TCPServer):
             await super().run()
         finally:
             self.config.connections -= 1
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()  # else the connection that has ended is kept for as long as an idle one
 
     async def protocol_send(self, event: ServerEvent) -> None:
         """See :class:`TCPServer`; what is not taken in time ends the connection."""

@@ -271,14 +271,20 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.sock
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: Sequence[socket.socket], closing: asyncio.Event) -> None:
     import hypercorn.asyncio.run  # noqa: PLC0415 - only one of the two servers is loaded
-    import hypercorn.protocol  # noqa: PLC0415 - as above
+    import hypercorn.protocol.h2  # noqa: PLC0415 - as above
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - as above
 
-    from bridge.hypercorn_protocol import BoundedServer, StrictHttp1, StrictHttp2  # noqa: PLC0415 - as above
+    from bridge.hypercorn_protocol import (  # noqa: PLC0415 - as above
+        BoundedBuffer,
+        BoundedServer,
+        StrictHttp1,
+        StrictHttp2,
+    )
 
     # It has no setting for this; what makes the connections takes the classes from there, at each connection.
     hypercorn.protocol.H11Protocol = StrictHttp1  # type: ignore[attr-defined,assignment]  # not in its __all__
     hypercorn.protocol.H2Protocol = StrictHttp2  # type: ignore[attr-defined,assignment]  # as above
+    hypercorn.protocol.h2.StreamBuffer = BoundedBuffer  # type: ignore[misc]  # mypy: a class is no variable
     hypercorn.asyncio.run.TCPServer = BoundedServer  # type: ignore[attr-defined]  # as above
     await hypercorn_serve(
         _as_framework(bridge), _hypercorn_config(server, sockets), shutdown_trigger=closing.wait, mode="asgi"

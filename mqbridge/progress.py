@@ -53,17 +53,22 @@ class Progress:
     def _tell(self) -> None:
         pause = FIRST_AFTER
         while True:
-            parts = "" if self.total is None else f"{self.done:g} of {self.total:g}"
-            say(" ".join(part for part in (f"{self._what} …", parts, self.now) if part))
+            say(" ".join(part for part in (f"{self._what} …", self._parts, self.now) if part))
             pause = min(2 * pause, LONGEST_PAUSE)
             if self._over.wait(pause):
                 return
 
     def _show(self, console: Console) -> None:
         with _bar(console) as bar:
-            task = bar.add_task(self._what, now="", total=None)
+            task = bar.add_task(self._what, parts="", now="", total=None)
+            bar.tasks[0].start_time = bar.get_time() - FIRST_AFTER
             while not self._over.wait(_LOOK):
-                bar.update(task, total=self.total, completed=self.done, now=self.now[:_WORDS])
+                parts, now = self._parts, self.now[:_WORDS]
+                bar.update(task, total=self.total, completed=self.done, parts=parts, now=now)
+
+    @property
+    def _parts(self) -> str:
+        return "" if self.total is None else f"{self.done:g} of {self.total:g}"
 
 
 def _bar(console: Console) -> Bar:
@@ -73,7 +78,7 @@ def _bar(console: Console) -> Bar:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[now]}", markup=False),
+        TextColumn("{task.fields[parts]} {task.fields[now]}", markup=False),
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, redirect_stdout=False)

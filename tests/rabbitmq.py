@@ -7,8 +7,6 @@ its own, and ends with the test.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import json
 import os
 import secrets
@@ -23,17 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from activemq import Credentials
+from activemq.embedded.shipped import RABBITMQ_PLUGINS, rabbitmq_hash
 from activemq.errors import ArtifactError, RemoteProtocolError
 from activemq.protocol import State, Stomp
 from tests.databases import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 START_WITHIN: Final = 120.0  # seconds; 7 on an idle machine, and four times that on one that is busy
 _SCRIPTS: Final = Path("/usr/lib/rabbitmq/bin")
 _USER: Final = "rabbitmq"  # who it runs as if we are root; the package makes it
-_PLUGINS: Final = ("rabbitmq_stomp", "rabbitmq_event_exchange")
 Rights = tuple[str, str, str]  # configure, write and read
 
 # All but `secret.`, which tests may not use.
@@ -45,7 +43,8 @@ class RabbitMq:
 
     ``rights``: configure, write and read of that login; ``other_logins``: those of others, by name, who have the same
     passcode; ``vhost``: the virtual host of all; ``plugins``: what is switched on; ``settings``: further lines of
-    rabbitmq.conf.
+    rabbitmq.conf; ``files``: given what is known before its start, its files as they are to be, in which ``login`` has
+    our passcode.
     """
 
     kind = "rabbitmq"
@@ -56,16 +55,19 @@ class RabbitMq:
         rights: Rights = RIGHTS,
         other_logins: Mapping[str, Rights] | None = None,
         vhost: str = "/",
-        plugins: Sequence[str] = _PLUGINS,
+        plugins: Sequence[str] = RABBITMQ_PLUGINS,
         settings: Sequence[str] = (),
+        login: str = "mqbridge",
+        files: Callable[[RabbitMq], Mapping[str, str]] | None = None,
     ) -> None:
         self.stomp_port, self.amqp_port, self._dist_port, self._epmd_port = (free_port() for _ in range(4))
-        self.login = "mqbridge"
+        self.login = login
         self.passcode = secrets.token_hex(16)
         self.vhost = vhost
         self._rights = {self.login: rights, **(other_logins or {})}
         self._plugins = plugins
         self._settings = settings
+        self._files = files or RabbitMq._usual_files
         self._node = f"mqbridge-test-{secrets.token_hex(4)}@localhost"
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -167,29 +169,34 @@ class RabbitMq:
             )
 
     def _make(self) -> None:
-        settings = [
-            f"stomp.listeners.tcp.1 = 127.0.0.1:{self.stomp_port}",
-            f"load_definitions = {self.folder / 'definitions.json'}",
-            "log.console = true",
-            "log.console.level = warning",
-            "log.file = false",
-            *self._settings,
-        ]
-        self._write("rabbitmq.conf", "\n".join(settings) + "\n")
-        self._write("enabled_plugins", f"[{','.join(self._plugins)}].\n")
-        self._write("definitions.json", json.dumps(self._definitions()))
+        for name, text in self._files(self).items():
+            self._write(name, text)
         for folder in ("mnesia", "home"):
             (self.folder / folder).mkdir()
         if os.geteuid() == 0:
             for path in (self.folder, *self.folder.iterdir()):
                 shutil.chown(path, _USER)
 
+    def _usual_files(self) -> Mapping[str, str]:
+        settings = [
+            f"stomp.listeners.tcp.1 = 127.0.0.1:{self.stomp_port}",
+            f"load_definitions = {self.folder / 'definitions.json'}",
+            *self._settings,
+        ]
+        return {
+            "rabbitmq.conf": "\n".join(settings) + "\n",
+            "enabled_plugins": f"[{','.join(self._plugins)}].\n",
+            "definitions.json": json.dumps(self._definitions()),
+        }
+
     def _definitions(self) -> object:
         """The logins with their rights; no `guest`."""
         names = ("configure", "write", "read")
         return {
             "vhosts": [{"name": self.vhost}],
-            "users": [{"name": login, "password_hash": _hashed(self.passcode), "tags": ""} for login in self._rights],
+            "users": [
+                {"name": login, "password_hash": rabbitmq_hash(self.passcode), "tags": ""} for login in self._rights
+            ],
             "permissions": [
                 {"user": login, "vhost": self.vhost, **dict(zip(names, rights, strict=True))}
                 for login, rights in self._rights.items()
@@ -197,6 +204,8 @@ class RabbitMq:
         }
 
     def _write(self, name: str, text: str) -> None:
+        if name == "rabbitmq.conf":
+            text += "log.console = true\nlog.console.level = warning\nlog.file = false\n"
         path = self.folder / name
         path.touch(0o600)
         path.write_text(text)
@@ -245,9 +254,3 @@ class RabbitMq:
         except (OSError, RemoteProtocolError):
             return False
         return stomp.state is State.CONNECTED
-
-
-def _hashed(password: str) -> str:
-    """Return a password as definitions have it: a salt of four bytes, and SHA-256 of it and the password."""
-    salt = secrets.token_bytes(4)
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

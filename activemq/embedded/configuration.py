@@ -2,7 +2,7 @@
 
 Three roles with the least rights that the message contract needs:
 
-* ``worker``: reads and writes its queues and their ``.poison``, writes replies (``bridge.replies.>`` and temporary
+* ``worker``: reads and writes its queues, writes their ``.poison`` and replies (``bridge.replies.>`` and temporary
   queues, or ``bridge.reply.>``), has a destination for the clock's echo, reads the topic ``bridge.cancel``.
 * ``bridge``: all queues, a temporary destination of its own, the topics ``bridge.>``, and hears who listens.
 * ``admin``: everything.
@@ -57,14 +57,19 @@ class Login:
 class BrokerLimits:
     """Sizes in bytes: one frame, messages in memory, on disk, and spooled to disk.
 
-    Artemis has no limit for a STOMP frame; ``store`` is for each queue there, what is spooled counts in it, and bodies
-    of more than 100 KiB do not: they are files, until there are 256 MiB left on the disk.
+    ``connections``: how many at once, on each connector. ``connect_timeout``: seconds that a client may be silent
+    before it logs in; ``silence``: seconds for one that wants no heart-beats, on Artemis. That has no limit for a STOMP
+    frame; ``store`` is for each queue there, what is spooled counts in it, and bodies of more than 100 KiB do not: they
+    are files, until there are 256 MiB left on the disk.
     """
 
     max_frame: int = 4 * MIB
     memory: int = 128 * MIB
     store: int = 1024 * MIB
     temp: int = 256 * MIB
+    connections: int = 1_000
+    connect_timeout: int = 10
+    silence: int = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,9 @@ class EmbeddedBroker:
     :param data_dir: where it keeps messages, configuration and log; ``None``: a temporary folder
     :param stomp_port: 0 for any free one
     :param openwire_port: for JMS clients: OpenWire on Classic, CORE on Artemis; 0 for any free one
-    :param login: a user with all that the bridge and the workers need
+    :param login: its main user
     :param passcode: ``None``: a generated one
+    :param roles: of the main user; by default it has all that the bridge and the workers need
     :param other_logins: more users, with less or other rights
     :param worker_queues: what workers may use; see ``Configuration``
     :param limits: sizes; see ``BrokerLimits``
@@ -74,6 +75,7 @@ class EmbeddedBroker:
         openwire_port: int = 0,
         login: str = "bridge",
         passcode: str | None = None,
+        roles: frozenset[Role] = frozenset({Role.BRIDGE, Role.WORKER}),
         other_logins: Sequence[Login] = (),
         worker_queues: Sequence[str] = (">",),
         limits: BrokerLimits | None = None,
@@ -94,7 +96,6 @@ class EmbeddedBroker:
         self._fixed = {port for port in (stomp_port, openwire_port) if port}
         self._stomp_port = stomp_port
         self._openwire_port = openwire_port
-        roles = frozenset({Role.BRIDGE, Role.WORKER})
         self._main = Login(login, passcode or secrets.token_urlsafe(24), roles)
         self._logins = (self._main, *other_logins)
         self._worker_queues = tuple(worker_queues)

@@ -1,4 +1,7 @@
-"""A :class:`Configuration` as the files of a broker whose working directory is its data folder. Pure."""
+"""A :class:`Configuration` as the files of a broker whose working directory is its data folder. Pure.
+
+The templates are also those of the files that :mod:`activemq.embedded.shipped` writes for brokers that others run.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +23,33 @@ from activemq.embedded.standby import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from activemq.embedded.configuration import Configuration, Login
+    from activemq.embedded.configuration import BrokerLimits, Configuration, Login
     from activemq.embedded.standby import Standby
 
 _LOGIN_MODULE: Final = "org.apache.activemq.artemis.spi.core.security.jaas.PropertiesLoginModule"
 # The realm's name is the acceptors' `securityDomain`; the files are beside this one.
-_LOGIN_CONFIG: Final = f"""activemq {{
+LOGIN_CONFIG: Final = f"""activemq {{
   {_LOGIN_MODULE} required reload=false
     org.apache.activemq.jaas.properties.user="users.properties"
     org.apache.activemq.jaas.properties.role="roles.properties";
 }};
 """
+POISON: Final = ".poison"  # the end of the name of where a worker parks; activemq knows no other rule of it
 _BRIDGES: Final = f"{Role.ADMIN.value},{Role.BRIDGE.value}"
+_EMBEDDED: Final = {
+    "note": "Rendered anew by activemq.embedded for every start; edits here are lost. Holds passwords: mode 0600.",
+    "name": "embedded",
+}
 
-_KAHADB: Final = """\
+_KAHADB: Final = Template("""\
       <!-- A folder in use is an error at once; the default is to wait for ever as somebody's slave. -->
-      <kahaDB directory="kahadb" journalMaxFileLength="8mb" enableJournalDiskSyncs="true">
+      <kahaDB directory="$data/kahadb" journalMaxFileLength="8mb" enableJournalDiskSyncs="true">
         <locker>
           <shared-file-locker failIfLocked="true"/>
         </locker>
-      </kahaDB>"""
+      </kahaDB>""")
 _SHARED_KAHADB: Final = Template("""\
       <!-- Whoever has the lock is live; it looks every now and then whether it still has it. -->
       <kahaDB directory=$folder journalMaxFileLength="8mb" enableJournalDiskSyncs="true" lockKeepAlivePeriod="$retry">
@@ -116,62 +124,78 @@ def render(kind: str, configuration: Configuration) -> dict[str, str]:
 
 
 def _classic(configuration: Configuration) -> dict[str, str]:
-    limits = configuration.limits
-    beans, persistence, io_errors = _classic_store(configuration.standby)
-    text = _template("classic-activemq.xml").substitute(
-        beans=beans,
-        persistence=persistence,
-        io_errors=io_errors,
-        users="\n".join(_classic_user(login) for login in configuration.logins),
-        worker_queues="\n".join(_classic_queue(queue) for queue in configuration.worker_queues),
-        memory_limit=limits.memory,
-        store_limit=limits.store,
-        temp_limit=limits.temp,
-        max_frame=limits.max_frame,
-        address=configuration.address,
-        stomp_port=configuration.stomp_port,
-        tcp_no_delay="true" if configuration.tcp_no_delay else "false",
-        openwire_port=configuration.openwire_port,
+    users = "\n".join(
+        classic_user(login.name, login.passcode, sorted(login.roles, key=lambda role: role.value))
+        for login in configuration.logins
     )
-    return {"activemq.xml": text}
+    beans, persistence, io_errors = _classic_store(configuration.standby)
+    places = {
+        **_EMBEDDED,
+        "data": ".",
+        "users": users,
+        "placeholders": beans,
+        "persistence": persistence,
+        "io_errors": io_errors,
+        "tcp_no_delay": "false",
+    }
+    if configuration.tcp_no_delay:
+        places["tcp_no_delay"] = "true"
+    return {
+        "activemq.xml": classic_xml(configuration.worker_queues, configuration.limits, _where(configuration, places))
+    }
 
 
 def _artemis(configuration: Configuration) -> dict[str, str]:
     standby = configuration.standby
-    text = _template("artemis-broker.xml").substitute(
-        name=standby.name if isinstance(standby, Replica) else "embedded",
-        high_availability=_artemis_pair(standby, configuration) if isinstance(standby, Replica) else "",
-        queues=_artemis_queues(configuration.worker_queues),
-        memory_limit=configuration.limits.memory,
-        store_limit=configuration.limits.store,
-        address=configuration.address,
-        stomp_port=configuration.stomp_port,
-        openwire_port=configuration.openwire_port,
-    )
-    logins = configuration.logins
-    users = "".join(f"{_property(login.name)}={_property(login.passcode)}\n" for login in logins)
-    groups = {role: [_property(login.name) for login in logins if role in login.roles] for role in Role}
-    roles = "".join(f"{role.value}={','.join(names)}\n" for role, names in groups.items())
+    places = _where(configuration, {**_EMBEDDED, "data": "data"})
+    if isinstance(standby, Replica):
+        places |= {"name": standby.name, "high_availability": _artemis_pair(standby, configuration)}
     return {
-        "etc/broker.xml": text,
-        "etc/login.config": _LOGIN_CONFIG,
-        "etc/users.properties": users,
-        "etc/roles.properties": roles,
+        "etc/broker.xml": artemis_xml(configuration.worker_queues, configuration.limits, places),
+        "etc/login.config": LOGIN_CONFIG,
+        "etc/users.properties": users_properties(configuration.logins),
+        "etc/roles.properties": roles_properties(configuration.logins),
     }
 
 
 _RENDERERS: Final[Mapping[str, Callable[[Configuration], dict[str, str]]]] = {"classic": _classic, "artemis": _artemis}
 
 
-def _template(name: str) -> Template:
-    return Template(resources.files(__package__ or __name__).joinpath(name).read_text("utf-8"))
+def _where(configuration: Configuration, places: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **places,
+        "address": configuration.address,
+        "stomp_port": str(configuration.stomp_port),
+        "openwire_port": str(configuration.openwire_port),
+    }
 
 
-def _classic_user(login: Login) -> str:
-    groups = ",".join(sorted(role.value for role in login.roles))
-    return (
-        f"          <authenticationUser username={quoteattr(login.name)} "
-        f"password={quoteattr(login.passcode)} groups={quoteattr(groups)}/>"
+def classic_xml(worker_queues: Sequence[str], limits: BrokerLimits, places: Mapping[str, str]) -> str:
+    """Return activemq.xml. ``places`` are the template's other fields: names, folders, addresses, users."""
+    queues = "\n".join(_classic_queue(queue) for queue in worker_queues)
+    own = {"placeholders": "", "persistence": _KAHADB.substitute(data=places["data"]), "io_errors": ""}
+    return _fill("classic-activemq.xml", limits, {**own, **places, "worker_queues": queues})
+
+
+def artemis_xml(worker_queues: Sequence[str], limits: BrokerLimits, places: Mapping[str, str]) -> str:
+    """Return broker.xml. ``places`` are the template's other fields: names, folders, addresses."""
+    return _fill(
+        "artemis-broker.xml", limits, {"high_availability": "", **places, "queues": _artemis_queues(worker_queues)}
+    )
+
+
+def _fill(template: str, limits: BrokerLimits, places: Mapping[str, str]) -> str:
+    text = resources.files(__package__ or __name__).joinpath(template).read_text("utf-8")
+    return Template(text).substitute(
+        places,
+        memory_limit=limits.memory,
+        store_limit=limits.store,
+        temp_limit=limits.temp,
+        max_frame=limits.max_frame,
+        connections=limits.connections,
+        connect_timeout=limits.connect_timeout,
+        connect_timeout_ms=limits.connect_timeout * 1_000,
+        silence_ms=limits.silence * 1_000,
     )
 
 
@@ -180,8 +204,13 @@ def _classic_store(standby: Standby | None) -> tuple[str, str, str]:
     if isinstance(standby, SharedDatabase):
         return _DATA_SOURCE.substitute(_database(standby)), _JDBC.substitute(_database(standby)), _LEASE_LOST
     if isinstance(standby, SharedFile):
-        return "", _SHARED_KAHADB.substitute(folder=quoteattr(str(standby.folder)), retry=_ms(FILE_RETRY)), ""
-    return "", _KAHADB, ""
+        return "", shared_kahadb(str(standby.folder)), ""
+    return "", _KAHADB.substitute(data="."), ""
+
+
+def shared_kahadb(folder: str) -> str:
+    """Return the store in a folder for which a second broker may wait."""
+    return _SHARED_KAHADB.substitute(folder=quoteattr(folder), retry=_ms(FILE_RETRY))
 
 
 def _database(standby: SharedDatabase) -> dict[str, str]:
@@ -210,31 +239,49 @@ def _artemis_pair(standby: Replica, configuration: Configuration) -> str:
     )
 
 
-def _with_poison(queue: str) -> tuple[str, ...]:
-    return (queue,) if queue.endswith(">") else (queue, f"{queue}.poison")
-
-
-def _classic_queue(queue: str) -> str:
-    return "\n".join(
-        f'              <authorizationEntry queue={quoteattr(name)} read="workers" write="workers" admin="workers"/>'
-        for name in _with_poison(queue)
+def classic_user(name: str, passcode: str, roles: Iterable[Role]) -> str:
+    """Return one user's element for activemq.xml."""
+    groups = ",".join(role.value for role in roles)
+    return (
+        f"          <authenticationUser username={quoteattr(name)} "
+        f"password={quoteattr(passcode)} groups={quoteattr(groups)}/>"
     )
 
 
+def users_properties(logins: Sequence[Login]) -> str:
+    """Return Artemis's file of passcodes."""
+    return "".join(f"{_property(login.name)}={_property(login.passcode)}\n" for login in logins)
+
+
+def roles_properties(logins: Sequence[Login]) -> str:
+    """Return Artemis's file of who has which role."""
+    groups = {role: [_property(login.name) for login in logins if role in login.roles] for role in Role}
+    return "".join(f"{role.value}={','.join(names)}\n" for role, names in groups.items())
+
+
+def _classic_queue(queue: str) -> str:
+    """Let workers read and write the queue, and park what is hopeless in its ``.poison``, where they read nothing."""
+    own = f'<authorizationEntry queue={quoteattr(queue)} read="workers" write="workers" admin="workers"/>'
+    parked = f'<authorizationEntry queue={quoteattr(queue + POISON)} write="workers" admin="workers"/>'
+    return "\n".join(f"              {entry}" for entry in ((own,) if queue.endswith(">") else (own, parked)))
+
+
 def _artemis_queues(worker_queues: Sequence[str]) -> str:
-    roles = {"#": _BRIDGES} | {
-        name.replace(">", "#"): f"{_BRIDGES},{Role.WORKER.value}"
-        for queue in worker_queues
-        for name in _with_poison(queue)
-    }
-    return "\n".join(_artemis_queue(match, users) for match, users in roles.items())
+    with_workers = f"{_BRIDGES},{Role.WORKER.value}"
+    roles = {"#": (_BRIDGES, _BRIDGES)}
+    for queue in worker_queues:
+        roles[queue.replace(">", "#")] = (with_workers, with_workers)
+        if not queue.endswith(">"):
+            roles[queue + POISON] = (with_workers, _BRIDGES)
+    return "\n".join(_artemis_queue(match, writers, readers) for match, (writers, readers) in roles.items())
 
 
-def _artemis_queue(match: str, users: str) -> str:
+def _artemis_queue(match: str, writers: str, readers: str) -> str:
     rights = {
-        **dict.fromkeys(("send", "consume", "createAddress", "createDurableQueue"), users),
+        **dict.fromkeys(("send", "createAddress", "createDurableQueue"), writers),
+        "consume": readers,
         # A JMS program's temporary queue has a name without any prefix.
-        **dict.fromkeys(("createNonDurableQueue", "deleteNonDurableQueue"), users),
+        **dict.fromkeys(("createNonDurableQueue", "deleteNonDurableQueue"), writers),
         "browse": _BRIDGES,
         **dict.fromkeys(("deleteDurableQueue", "deleteAddress"), Role.ADMIN.value),
     }

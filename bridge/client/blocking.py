@@ -35,6 +35,7 @@ class BridgeClient(httpx.Client):
         *,
         auth: httpx.Auth | None = None,
         deadline: float = DEADLINE,
+        max_pause: float | None = None,
         verify: ssl.SSLContext | bool = True,
         timeout: httpx.Timeout | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -49,7 +50,7 @@ class BridgeClient(httpx.Client):
             base_url=BASE,
             auth=auth,
             timeout=timeout or httpx.Timeout(None, connect=CONNECT),
-            transport=BridgeTransport(addresses, deadline=deadline, transport=inner),
+            transport=BridgeTransport(addresses, deadline=deadline, max_pause=max_pause, transport=inner),
         )
         self._deadline = deadline
 

@@ -34,6 +34,7 @@ class AsyncBridgeClient(httpx.AsyncClient):
         *,
         auth: httpx.Auth | None = None,
         deadline: float = DEADLINE,
+        max_pause: float | None = None,
         verify: ssl.SSLContext | bool = True,
         timeout: httpx.Timeout | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -48,7 +49,7 @@ class AsyncBridgeClient(httpx.AsyncClient):
             base_url=BASE,
             auth=auth,
             timeout=timeout or httpx.Timeout(None, connect=CONNECT),
-            transport=AsyncBridgeTransport(addresses, deadline=deadline, transport=inner),
+            transport=AsyncBridgeTransport(addresses, deadline=deadline, max_pause=max_pause, transport=inner),
         )
         self._deadline = deadline
 

@@ -6,6 +6,7 @@ Idempotency-Key, or on the bridge's own pages. The rules are those of docs/http.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from typing import TYPE_CHECKING, Final
@@ -48,11 +49,12 @@ def is_interesting(status: int) -> bool:
 class Attempts:
     """One request: which address is next, and after what pause."""
 
-    def __init__(self, addresses: Addresses, *, repeatable: bool, until: float) -> None:
-        """``until``: when the deadline is over."""
+    def __init__(self, addresses: Addresses, *, repeatable: bool, until: float, max_pause: float | None = None) -> None:
+        """``until``: when the deadline is over; ``max_pause``: seconds, no longer one is made."""
         self._addresses = addresses
         self._repeatable = repeatable
         self._until = until
+        self._max_pause = math.inf if max_pause is None else max_pause
         self._left = addresses.in_order()  # of this round
         self._rounds = 0
         self._not_before = 0.0
@@ -104,7 +106,7 @@ class Attempts:
         self.address = min(self._left, key=lambda address: max(address.not_before, now))
         self._left.remove(self.address)
         at = max(now, self._not_before, self.address.not_before)
-        return None if at >= self._until else at - now
+        return None if at >= self._until or at - now > self._max_pause else at - now
 
     def __repr__(self) -> str:
         return f"<Attempts at {self.address.base}, round {self._rounds + 1}>"

@@ -22,11 +22,12 @@ _clock = time.monotonic
 class _Request:
     """One request on its way: what the two transports have in common."""
 
-    def __init__(self, addresses: Addresses, deadline: float, request: httpx.Request) -> None:
+    def __init__(self, addresses: Addresses, deadline: float, max_pause: float | None, request: httpx.Request) -> None:
         given = request.extensions.get("deadline")
         self.until = _clock() + (deadline if given is None else float(given))
         self._request = request
-        self.attempts = Attempts(addresses, repeatable=may_repeat(request), until=self.until)
+        repeatable = may_repeat(request)
+        self.attempts = Attempts(addresses, repeatable=repeatable, until=self.until, max_pause=max_pause)
 
     def begin(self) -> float:
         """Return the pause before the first attempt. Raises :class:`httpx.ConnectTimeout` if that is too long."""
@@ -73,21 +74,25 @@ class BridgeTransport(httpx.BaseTransport):
         addresses: str | Iterable[str],
         *,
         deadline: float = DEADLINE,
+        max_pause: float | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Take the addresses, ``http://HOST:PORT`` each.
 
         ``deadline``: seconds for a request with all its attempts and the pauses between them, unless the request has
-        ``extensions={"deadline": …}``. ``transport``: what sends (TLS settings, limits). Raises ValueError.
+        ``extensions={"deadline": …}``. ``max_pause``: where a longer pause (seconds) would be needed, the answer is
+        what there is; 0: only go on to other addresses. ``transport``: what sends (TLS settings, limits).
+        Raises ValueError.
         """
         self._addresses = Addresses(addresses)
         self._deadline = deadline
+        self._max_pause = max_pause
         self._inner = transport or httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it, again where that is safe; return the first answer that is one, else the last. Raises as httpx."""
         request.read()
-        sending = _Request(self._addresses, self._deadline, request)
+        sending = _Request(self._addresses, self._deadline, self._max_pause, request)
         pause: float | None = sending.begin()
         while True:
             time.sleep(pause or 0.0)
@@ -118,17 +123,19 @@ class AsyncBridgeTransport(httpx.AsyncBaseTransport):
         addresses: str | Iterable[str],
         *,
         deadline: float = DEADLINE,
+        max_pause: float | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """See :class:`BridgeTransport`."""
         self._addresses = Addresses(addresses)
         self._deadline = deadline
+        self._max_pause = max_pause
         self._inner = transport or httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """As :meth:`BridgeTransport.handle_request`."""
         await request.aread()
-        sending = _Request(self._addresses, self._deadline, request)
+        sending = _Request(self._addresses, self._deadline, self._max_pause, request)
         pause: float | None = sending.begin()
         while True:
             await anyio.sleep(pause or 0.0)

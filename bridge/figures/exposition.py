@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Exemplar
 
 from bridge.figures.histogram import BOUNDS
+from bridge.figures.together import packed, together, unpacked
 from bridge.presence import UNKNOWN
 
 if TYPE_CHECKING:
@@ -30,7 +31,20 @@ if TYPE_CHECKING:
     from bridge.figures.histogram import Histogram
     from bridge.figures.snapshot import Snapshot
 
+    Rendered = tuple[bytes, str]
+
 _UNROUTED: Final = ""  # the label of calls for no route
+
+
+class _All:
+    """What an encoder is given in the place of a registry."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        """Return all."""
+        return self._metrics
 
 
 class Exposition:
@@ -45,10 +59,21 @@ class Exposition:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the text and its media type: OpenMetrics, with exemplars, for those who ask for it."""
+    def render(self, accept: str, others: Mapping[int, bytes | None] | None = None, number: int = 1) -> Rendered:
+        """Return the text and its media type: OpenMetrics, with exemplars, for those who ask for it.
+
+        ``others``: what the other processes said (:meth:`packed`), by their number; ``number``: ours.
+        """
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        if others is None:
+            return encode(self._registry), content_type
+        parts: dict[int, Iterable[Metric] | None] = {number: self._registry.collect()}
+        parts |= {other: None if said is None else _read(said) for other, said in others.items()}
+        return encode(_All(list(together(parts)))), content_type
+
+    def packed(self) -> bytes:
+        """Return all figures for another process."""
+        return packed(self._registry.collect())
 
     def describe(self) -> Iterable[Metric]:
         """Return no description: the registry would look at everything once to learn the names."""
@@ -73,6 +98,13 @@ class Exposition:
         yield from _of_routes(now)
         yield from _of_queues(now)
         yield _by("caller", "mqbridge_caller_held", "What a caller of the settings holds.", now.callers)
+
+
+def _read(said: bytes) -> list[Metric] | None:
+    try:
+        return unpacked(said)
+    except ValueError:  # it died while it said so
+        return None
 
 
 def _of_routes(now: Snapshot) -> Iterator[Metric]:

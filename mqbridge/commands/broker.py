@@ -5,24 +5,41 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from activemq.embedded import EmbeddedBroker
+from activemq.embedded import EmbeddedBroker, Login, Role
 from activemq.errors import EmbeddedBrokerError
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce, say
 from mqbridge.environment import places, read_secret
 from mqbridge.lifetime import stop_signals
+from mqbridge.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
 async def run_broker(
-    kind: str, data: Path, stomp_port: int, openwire_port: int, login: str, passcode_file: Path | None
+    kind: str,
+    data: Path,
+    stomp_port: int,
+    openwire_port: int,
+    login: str,
+    passcode_file: Path | None,
+    worker_queues: Sequence[str],
 ) -> int:
-    """Run a broker until a signal, or until it ends by itself; return the exit code."""
+    """Run a broker until a signal, or until it ends by itself; return the exit code.
+
+    Beside ``login``, which may do what bridges and workers may, there are ``worker`` and ``admin`` with their rights.
+    """
     passcode, where = passcode_of(data, passcode_file)
     try:
+        others = [
+            Login(role.name.lower(), _made_passcode(data / f"{role.name.lower()}-passcode"), frozenset({role}))
+            for role in (Role.WORKER, Role.ADMIN)
+            if role.name.lower() != login
+        ]
         broker = EmbeddedBroker(
             kind,
             data_dir=data,
@@ -30,6 +47,8 @@ async def run_broker(
             openwire_port=openwire_port,
             login=login,
             passcode=passcode,
+            other_logins=others,
+            worker_queues=worker_queues,
             quick=False,
             progress=say,
             **places(),
@@ -39,9 +58,13 @@ async def run_broker(
     with stop_signals() as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
-            async with broker:
-                say(f"broker ready on {broker.stomp_url}")
+            async with AsyncExitStack() as stack:
+                with Progress("starting the broker"):
+                    await stack.enter_async_context(broker)
+                announce(f"broker ready on {broker.stomp_url}")
                 say(f"JMS clients: {broker.openwire_url}; login {broker.login}, passcode in {where}")
+                names = ", ".join(f"{other.name} ({other.name}-passcode)" for other in others)
+                say(f"with less or other rights: {names}, in {data}")
                 ended = asyncio.create_task(broker.wait())
                 await asyncio.wait([stopping, ended], return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
@@ -61,13 +84,18 @@ def passcode_of(data: Path, passcode_file: Path | None) -> tuple[str, Path]:
     if passcode_file is not None:
         return read_secret(passcode_file), passcode_file
     path = data / "passcode"
+    return _made_passcode(path), path
+
+
+def _made_passcode(path: Path) -> str:
+    """Return the passcode in a file of the data folder; it is made if there is none."""
     if path.exists():
-        return read_secret(path), path
+        return read_secret(path)
     passcode = secrets.token_urlsafe(24)
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(passcode + "\n")
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror}; --data chooses another folder") from error
-    return passcode, path
+    return passcode

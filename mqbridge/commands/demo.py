@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -12,12 +13,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 from rich.console import Console
 
-from activemq.embedded import EmbeddedBroker
+from activemq.embedded import EmbeddedBroker, Login, Role
 from activemq.errors import EmbeddedBrokerError
 from mqbridge.commands.children import Child
 from mqbridge.commands.key import make_key
@@ -25,9 +25,7 @@ from mqbridge.commands.showcase import show_all
 from mqbridge.console import CommandError
 from mqbridge.environment import PASSCODE, places
 from mqbridge.lifetime import stop_signals
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mqbridge.progress import Progress
 
 WORKERS = 2
 SLOTS = 4
@@ -55,18 +53,27 @@ async def _run(console: Console, *, once: bool, port: int, stop: asyncio.Event) 
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mqbridge-demo-")))
-        broker = EmbeddedBroker(progress=lambda line: console.print(f"  {line}", markup=False), **places())
+        worker = Login("worker", secrets.token_urlsafe(24), frozenset({Role.WORKER}))
+        broker = EmbeddedBroker(
+            roles=frozenset({Role.BRIDGE}),
+            other_logins=[worker],
+            worker_queues=["demo.>"],
+            progress=lambda line: console.print(f"  {line}", markup=False),
+            **places(),
+        )
         try:
-            await stack.enter_async_context(broker)
+            with Progress("starting a broker"):
+                await stack.enter_async_context(broker)
         except EmbeddedBrokerError as error:
             raise CommandError(str(error)) from error
-        passcode = _write_secret(folder / "passcode", broker.passcode)
+        passcode = _write_secret(folder / "worker-passcode", worker.passcode)
         url = f"http://127.0.0.1:{_free_port(port)}"
         key, key_sha256 = make_key()
         operator = Operator(url, _write_secret(folder / "admin-key", key))
         console.print(f"broker   {broker.stomp_url}  (ActiveMQ, pid {broker.pid})")
         children = [_bridge(folder, broker, url, key_sha256), *(_worker(broker, passcode) for _ in range(WORKERS))]
-        await asyncio.gather(*(stack.enter_async_context(child) for child in children))
+        with Progress("starting a bridge and workers"):
+            await asyncio.gather(*(stack.enter_async_context(child) for child in children))
         bridge, *workers = children
         console.print(f"bridge   {url}  (pid {bridge.pid})")
         console.print(f"workers  {', '.join(f'pid {worker.pid}' for worker in workers)}, {SLOTS} slots for each queue")
@@ -91,18 +98,15 @@ def _bridge(folder: Path, broker: EmbeddedBroker, url: str, key_sha256: str) -> 
         f'[store]\nurl = "sqlite:///{folder}/jobs.db"\n[admin]\nkey_sha256 = "{key_sha256}"\n'
         + resources.files("mqbridge.commands").joinpath("demo.toml").read_text()
     )
-    return Child("bridge", ["serve", "--config", str(config)], "ready on", _environment(broker))
+    environment = {**os.environ, PASSCODE: broker.passcode}
+    return Child("bridge", ["serve", "--config", str(config)], "ready on", environment)
 
 
 def _worker(broker: EmbeddedBroker, passcode: Path) -> Child:
-    options = ["--broker", broker.stomp_url, "--login", broker.login, "--passcode-file", str(passcode)]
+    options = ["--broker", broker.stomp_url, "--login", "worker", "--passcode-file", str(passcode)]
     # Its log would repeat the failure that the demo shows on purpose.
     arguments = ["work", "consumers.demo:worker", *options, "--concurrency", str(SLOTS), "--log-level", "critical"]
-    return Child("worker", arguments, "worker ready", _environment(broker))
-
-
-def _environment(broker: EmbeddedBroker) -> Mapping[str, str]:
-    return {**os.environ, PASSCODE: broker.passcode}
+    return Child("worker", arguments, "worker ready", os.environ)
 
 
 def _write_secret(path: Path, secret: str) -> Path:
@@ -158,7 +162,7 @@ def _print_what_next(console: Console, broker: EmbeddedBroker, passcode: Path, w
     command = f"{_program()} work consumers.demo:worker"
     console.print("Still running. In a second terminal, repeat any of these, or:")
     console.print(f"  kill -9 {worker.pid}   # a worker dies: the other one goes on", markup=False)
-    options = f"--broker {broker.stomp_url} --login {broker.login} --passcode-file {passcode}"
+    options = f"--broker {broker.stomp_url} --login worker --passcode-file {passcode}"
     console.print(f"  {command} {options}   # one more worker", markup=False)
 
 

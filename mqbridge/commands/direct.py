@@ -16,7 +16,7 @@ from bridge.listening import BindError
 from bridge.server import run
 from bridge.settings import Route, Server, Settings, SettingsError, faults_together
 from mqbridge.commands.serve import read_settings, with_admin_key
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce
 from mqbridge.tracing import bridge_spans, tracer_provider, worker_spans
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def serve_worker(worker: Worker, settings: Settings, concurrency: int) -> int:
         try:
             cut = run(
                 with_admin_key(settings),
-                lambda addresses: say(f"worker ready on {' '.join(addresses)} ({queues})"),
+                lambda addresses: announce(f"worker ready on {' '.join(addresses)} ({queues})"),
                 drain_on=stop,
                 beside=beside,
                 make=partial(Bridge, tracing=bridge_spans(provider)),

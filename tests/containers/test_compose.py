@@ -15,7 +15,6 @@ import yaml
 from bridge.settings import load
 from tests.containers.composing import WITHIN, answered, command, project
 from tests.containers.images import ROOT
-from tests.deploy import artemis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,11 +79,6 @@ def live_of(run: Callable[..., str]) -> str:
     """The broker that the bridge said last that it is connected to."""
     lines = [line for line in run("logs", "--no-log-prefix", "bridge").splitlines() if "connected to" in line]
     return "standby" if "standby:61613" in lines[-1] else "broker"
-
-
-def test_artemis_in_a_container_is_told_what_the_embedded_one_is():
-    """Else scripts/lock-deploy was forgotten."""
-    assert artemis.FILE.read_text() == artemis.text()
 
 
 def test_what_its_head_says_works(up: Callable[..., str]):

@@ -129,7 +129,10 @@ def test_a_broker_of_ones_own_keeps_its_passcode_and_stops_on_ctrl_c(start: Star
     second = start("broker", "--kind", kind, "--stomp-port", 0, "--openwire-port", 0, "--data", tmp_path / "data")
     second.wait_for("broker ready")
     assert passcode.read_text() == secret
-    assert secret.strip() not in first.output + second.output
+    for name in ("passcode", "worker-passcode", "admin-passcode"):
+        path = tmp_path / "data" / name
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.read_text().strip() not in first.output + second.output
 
 
 def test_a_broker_that_is_killed_ends_the_command_and_names_its_log(start: Start, tmp_path: Path) -> None:

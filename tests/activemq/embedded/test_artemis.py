@@ -81,7 +81,7 @@ async def peer(artemis):
 # Destination, then who may read it and who may write it: b(ridge), w(orker), a(dmin), m(ain), which is both.
 RIGHTS = [
     ("/queue/jobs", "bwam", "bwam"),
-    ("/queue/jobs.poison", "bwam", "bwam"),
+    ("/queue/jobs.poison", "bam", "bwam"),
     ("/queue/images.small", "bwam", "bwam"),
     ("/queue/other", "bam", "bam"),
     ("/queue/bridge.replies.x", "bam", "bwam"),

@@ -90,6 +90,13 @@ def test_stomp_can_be_as_on_a_broker_as_it_is_delivered():
     assert "transport.tcpNoDelay=false" in stomp.attrib["uri"]
 
 
+def test_both_connectors_have_an_end_to_their_connections_and_to_who_does_not_log_in():
+    tree = parsed(configured(limits=BrokerLimits(connections=7, connect_timeout=3)))
+    for one in all_of(tree, "transportConnector"):
+        assert "maximumConnections=7&" in one.attrib["uri"]
+        assert "transport.connectAttemptTimeout=3000" in one.attrib["uri"]
+
+
 def test_limits_are_rendered_in_bytes():
     tree = parsed(configured(limits=BrokerLimits(memory=1, store=2, temp=3)))
     shown = [
@@ -99,12 +106,12 @@ def test_limits_are_rendered_in_bytes():
     assert shown == ["1", "2", "3"]
 
 
-def test_named_worker_queues_open_only_these_and_their_poison_to_workers():
+def test_named_worker_queues_are_workers_to_read_and_their_poison_to_write():
     queues = rights_of(parsed(configured(worker_queues=("jobs", "img.>"))), "queue")
     readable = {name for name, rights in queues.items() if "workers" in rights["read"]}
-    assert readable == {"jobs", "jobs.poison", "img.>"}
+    assert readable == {"jobs", "img.>"}
     writable = {name for name, rights in queues.items() if "workers" in rights["write"]}
-    assert writable == readable | {"bridge.replies.>"}
+    assert writable == readable | {"jobs.poison", "bridge.replies.>"}
 
 
 def test_workers_read_the_cancel_topic_and_cannot_write_it():

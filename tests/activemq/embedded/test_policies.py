@@ -114,7 +114,7 @@ async def may(peer, command: str, destination: str) -> bool:
 # destination, then who may read it and who may write it: b(ridge), w(orker), a(dmin), m(ain)
 RIGHTS = [
     ("/queue/jobs", "bwam", "bwam"),
-    ("/queue/jobs.poison", "bwam", "bwam"),
+    ("/queue/jobs.poison", "bam", "bwam"),
     ("/queue/images.small", "bwam", "bwam"),
     ("/queue/other", "bam", "bam"),
     ("/queue/bridge.replies.x", "bam", "bwam"),

@@ -7,42 +7,16 @@ import io
 import re
 import subprocess
 import sys
-from contextlib import asynccontextmanager, redirect_stdout
-from importlib import resources
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import httpx
 
 import bridge.client
-from bridge.settings import load
-from consumers.demo import worker
-from tests.bridge.callers import PATIENCE
-from tests.bridge.harness import client_for, running
+from tests.mqbridge.inprocess import demo
 
 TEXT = (Path(__file__).parents[3] / "docs" / "client.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-
-
-@asynccontextmanager
-async def demo(broker, folder):
-    """The bridge of `mqbridge demo` and a worker of its, in this process."""
-    config = folder / "bridge.toml"
-    config.write_text(
-        f'[server]\nbind = ["127.0.0.1:0"]\n[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\n'
-        f'[store]\nurl = "sqlite:///{folder}/jobs.db"\n'
-        + resources.files("mqbridge.commands").joinpath("demo.toml").read_text()
-    )
-    settings = load(config, {"MQBRIDGE_BROKER__PASSCODE": broker.passcode})
-    stop, ready = asyncio.Event(), asyncio.Event()
-    working = asyncio.create_task(worker.run(client_for(broker), 4, stop, ready.set))
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await ready.wait()
-        async with running(settings, "uvicorn") as served:
-            yield served
-    finally:
-        stop.set()
-        await working
 
 
 def run(block, port, key_file):
@@ -58,7 +32,7 @@ async def test_each_block_does_what_the_text_says(broker, tmp_path):
     key = tmp_path / "key"
     key.write_text("mqb_key\n")
     async with demo(broker, tmp_path) as served:
-        printed = [await asyncio.to_thread(run, block, served.port, key) for block in BLOCKS]
+        printed = [await asyncio.to_thread(run, block, served.bridge.port, key) for block in BLOCKS]
     call, together, keyed, followed, job, stream, tls = printed
     assert "'words': 4" in call[0]
     assert together == ["[200, 200, 200]"]

@@ -331,6 +331,22 @@ def test_keys_of_calls_are_new_each_time():
 # -- jobs whose bridges say nonsense
 
 
+@pytest.mark.parametrize(("max_pause", "asked"), [(6.9, ["a"]), (7.0, ["a", "a"]), (None, ["a", "a"])])
+async def test_a_longer_pause_than_is_allowed_is_not_made(kind, clock, max_pause, asked):
+    bridges = Bridges(a=[lambda: problem("no-worker", retry_after=7), ok])
+    async with either(kind, A, transport=httpx.MockTransport(bridges), max_pause=max_pause) as client:
+        await client.request("POST", "/r")
+    assert bridges.asked == asked
+
+
+async def test_without_pauses_other_addresses_are_asked_all_the_same(kind, clock):
+    bridges = Bridges(a=REFUSED, b=REFUSED)
+    async with either(kind, [A, B], transport=httpx.MockTransport(bridges), max_pause=0.0) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.request("POST", "/r")
+    assert (bridges.asked, clock) == (["a", "b"], [])
+
+
 async def test_an_answer_without_a_job_is_an_error_that_holds_it(kind):
     bridges = Bridges(a=lambda: problem("no-route", 404))
     async with either(kind, A, transport=httpx.MockTransport(bridges)) as client:
