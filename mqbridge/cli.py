@@ -64,6 +64,9 @@ HealthFile = Annotated[
         show_default=False,
     ),
 ]
+Heartbeat = Annotated[
+    float, typer.Option(help="Seconds between signs of life, ours to the broker and its to us.", min=0.1, max=3_600)
+]
 HungAfter = Annotated[
     float,
     typer.Option(
@@ -239,6 +242,7 @@ def work(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     hung_after: HungAfter = 30.0,
@@ -306,6 +310,7 @@ def work(
                 concurrency,
                 health_file,
                 declare=declare,
+                heartbeat=heartbeat,
                 patience=workers.patience(hung_after, longest),
             )
         )
@@ -321,6 +326,7 @@ def forward(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     hung_after: HungAfter = 30.0,
@@ -344,6 +350,7 @@ def forward(
                 concurrency,
                 health_file,
                 declare=declare,
+                heartbeat=heartbeat,
                 patience=workers.patience(hung_after, longest),
             )
         )

@@ -25,6 +25,7 @@ OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
+    parser.addoption("--kills", type=int, default=1, help="how often the tests of pairs kill the live broker")
     parser.addoption("--faults", default="short", choices=("short", "long"), help="the form of tests/faults")
     parser.addoption("--faults-results", default="", metavar="DIR", help="where tests/faults puts its figures")
     parser.addoption(
