@@ -204,9 +204,7 @@ def broker(
     sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, queues)))
 
 
-@app.command(
-    "broker-files", epilog=examples("mqbridge broker-files classic broker --queue orders --queue 'images.>'")
-)
+@app.command("broker-files", epilog=examples("mqbridge broker-files classic broker --queue orders --queue 'images.>'"))
 def broker_files(
     kind: Annotated[str, typer.Argument(help="Which broker: classic, artemis or rabbitmq.")],
     folder: Annotated[Path, typer.Argument(help="Where to write them.", file_okay=False)],
