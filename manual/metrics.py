@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bridge.figures.exposition import Exposition
 from bridge.figures.route import RouteFigures
 from bridge.figures.snapshot import RouteNow, Snapshot
+from bridge.figures.together import together
 from bridge.presence import Queue
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def render() -> str:
 
 
 def _all() -> Iterable[Metric]:
-    return Exposition(_example, "").collect()
+    of_several = islice(together({1: ()}), 1)
+    return chain(Exposition(_example, "").collect(), of_several)
 
 
 def _example() -> Snapshot:
