@@ -86,6 +86,10 @@ class Stage:
         """Start a process of callers that wait."""
         return await self._child("hold")
 
+    async def flood(self) -> Child:
+        """Start a process of callers that do not wait."""
+        return await self._child("overload")
+
     async def bridge(self, processes: int) -> Program:
         """Start `mqbridge serve` with that many processes."""
         file = Path(self._folder.name) / f"{len(self._children)}.toml"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bridge.tracing import Tracing
 
 HOLD = 300.0  # seconds; longer than any part that holds calls
+HELD_AT_MOST = 64  # calls of the route that is overloaded: as many as the peak needs, not as many as there is room for
 POLL = 0.002  # seconds
 OFF: dict[str, Any] = {"started": "never", "async_": "never", "idempotency": "off", "stream": False}
 FEATURES: dict[str, dict[str, Any]] = {
@@ -107,6 +108,8 @@ def routes_of(name: str) -> tuple[Route, ...]:
         options: dict[str, Any] = {} if name == "usual" else {"async_": "never", "idempotency": "off"}
         hold = Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000, **options)
         return (Route(name="echo", path="/echo", queue="bench.echo", **options), hold)
+    if name == "overload":
+        return (Route(name="echo", path="/echo", queue="bench.echo", max_held=HELD_AT_MOST, **OFF),)
     wanted = FEATURES if name == "features" else {"off": {}}
     return tuple(
         Route(name=route, path=f"/with/{route}", queue="bench.echo", **{**OFF, **options})

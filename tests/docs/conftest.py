@@ -82,14 +82,14 @@ class Site:
 
 @pytest.fixture(scope="session")
 def build_site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Site]:
-    """Build the site in a temporary folder, strictly: what is wrong with it ends the build."""
+    """Build the site in a temporary folder. Not strictly: the tests say more clearly what is wrong with it."""
 
     def build() -> Site:
         root = tmp_path_factory.mktemp("site")
         shutil.copy(ROOT / "zensical.toml", root)
         shutil.copytree(ROOT / "docs", root / "docs")
         done = subprocess.run(
-            [sys.executable, "-m", "zensical", "build", "--strict"],
+            [sys.executable, "-m", "zensical", "build"],
             cwd=root,
             capture_output=True,
             text=True,

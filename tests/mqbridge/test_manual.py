@@ -48,6 +48,6 @@ def test_groff_has_nothing_to_complain_of():
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("hidden", ["place", "install-completion"])
+@pytest.mark.parametrize("hidden", ["--place", "--install-completion"])
 def test_what_is_not_for_people_is_not_in_it(hidden):
     assert hidden not in PAGE.read_text().replace("\\-", "-")
