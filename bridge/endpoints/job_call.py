@@ -77,6 +77,7 @@ class JobCall:
         )
         self._submitted = await self._jobs.submit(job, request)
         call.correlation_id = self._submitted.job.id
+        call.is_shared = self._submitted.posting is None
 
     async def answer(self) -> None:
         """Answer the caller, by whichever way it prefers. Raises :class:`Problem`."""
