@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from activemq.brokers import profile_for
 from activemq.errors import ActiveMQError, ConnectFailedError, ConnectionLostError
 from activemq.protocol import VERSIONS
+from activemq.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STABLE_AFTER: Final = 1.0  # seconds; a connection that dies sooner counts as a failed attempt
+# Seconds in which a broker has to answer before the next one is asked as well. A host that is gone, or a broker that
+# hangs, says nothing at all until the attempt times out, and must not hold up the one that stands in for it.
+HEAD_START: Final = 1.0
 
 
 class Supervisor:
@@ -51,6 +55,7 @@ class Supervisor:
         self._ended = asyncio.Event()  # of the present connection
         self._versions: dict[Server, str] = {}  # what to offer, where it is known
         self._complaints: dict[Server, str] = {}  # what was logged already
+        self._search: Search[tuple[Channel, Profile]] = Search(self._open, self._failed, _not_wanted)
 
     def lost(self) -> None:
         """Say that the present connection is lost."""
@@ -59,28 +64,40 @@ class Supervisor:
     async def run(self) -> None:
         """Keep a connection open until cancelled."""
         failures = 0
-        loop = asyncio.get_running_loop()
-        while True:
-            lived = 0.0  # seconds; the time that a failing attempt takes does not count
-            for server in self._servers:
-                self._ended.clear()
-                if await self._try(server):
-                    ready = loop.time()
-                    await self._ended.wait()
-                    lived = loop.time() - ready
-                    break
-            failures = 0 if lived > STABLE_AFTER else failures + 1
-            if failures:
-                await asyncio.sleep(self._backoff.delay(failures))
+        try:
+            while True:
+                lived = await self._once(failures)
+                failures = 0 if lived > STABLE_AFTER else failures + 1
+        finally:
+            await self._search.end()
 
-    async def _try(self, server: Server) -> bool:
-        """Connect to one server and make it ready; False, with the reason logged, if that fails."""
-        try:
-            connection, profile = await self._open(server)
-        except ActiveMQError as error:
-            self._failed(server, error)
+    async def _once(self, failures: int) -> float:
+        """Pause if it has failed before, ask all, and stay with the first that can be used.
+
+        Return for how many seconds that was; 0.0 if there was none. The time that failing takes does not count.
+        """
+        if failures and await self._use(await self._search.answer(self._backoff.delay(failures))):
+            return await self._lived()
+        for server in self._servers:
+            self._search.begin(server)
+            if await self._use(await self._search.answer(HEAD_START, server)):
+                return await self._lived()
+        return 0.0
+
+    async def _lived(self) -> float:
+        loop = asyncio.get_running_loop()
+        ready = loop.time()
+        await self._ended.wait()
+        return loop.time() - ready
+
+    async def _use(self, found: tuple[Server, tuple[Channel, Profile]] | None) -> bool:
+        """Make a connection ready; False, with the reason logged, if there is none or that fails."""
+        if found is None:
             return False
+        server, (connection, profile) = found
         try:
+            await self._search.end()  # there is one connection at a time, also while it is being made ready
+            self._ended.clear()
             await self._make_ready(connection, profile)
         except Exception as error:
             if not isinstance(error, ActiveMQError):  # a bug in a subscription's headers() must not end all attempts
@@ -124,3 +141,7 @@ class Supervisor:
             log.warning("cannot use a broker: %s; trying again", error)
         self._versions.pop(server, None)  # another kind of broker may come up there
         self._on_failed(error)
+
+
+def _not_wanted(opened: tuple[Channel, Profile]) -> None:
+    opened[0].give_up(ConnectFailedError("another broker answered first"))

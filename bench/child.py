@@ -7,7 +7,10 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_GRACE = 5.0  # seconds
@@ -31,11 +34,16 @@ class Child:
     @classmethod
     async def start(cls, name: str, **configuration: object) -> Child:
         """Start ``bench.children.NAME`` and return once it is ready; raises :class:`ChildError`."""
+        return await cls.start_module(name, f"bench.children.{name}", configuration)
+
+    @classmethod
+    async def start_module(cls, name: str, module: str, configuration: Mapping[str, object]) -> Child:
+        """Start any module that speaks as those of ``bench.children`` do."""
         log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            f"bench.children.{name}",
+            module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -46,7 +54,7 @@ class Child:
         child = cls(name, process, log)
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                child.facts = (await child._exchange(configuration))["ready"]
+                child.facts = (await child._exchange(dict(configuration)))["ready"]
         except BaseException:
             await child.stop()
             raise

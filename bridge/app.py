@@ -34,6 +34,7 @@ from bridge.exchange import Exchange
 from bridge.figures.book import Book
 from bridge.figures.exposition import Exposition
 from bridge.figures.history import History
+from bridge.figures.siblings import Siblings
 from bridge.figures.snapshot import Snapshot
 from bridge.jobs.none import NoJobs
 from bridge.jobs.service import JobService
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from bridge.asgi import Receive, Scope, Send
     from bridge.settings import Broker, Settings
+    from bridge.tracing import Tracing
 
 
 class Bridge:
@@ -68,13 +70,15 @@ class Bridge:
         load: Callable[[], Settings] | None = None,
         place: Place | None = None,
         connect: Callable[[Broker], Client] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """``load`` reads the settings anew, for :attr:`reloader`; it is called in a thread.
 
         ``place``: among several processes. ``connect`` makes clients of what stands in for a broker; there are no jobs
-        then, and no store, so that no route may ask for either.
+        then, and no store, so that no route may ask for either. ``tracing`` makes spans of calls; None: none.
         """
         self._connect = connect
+        self._tracing = tracing
         self.settings = settings
         self.place = place or Place()
         self.published = Published(settings)
@@ -95,6 +99,8 @@ class Bridge:
         self.access = Access(settings)
         self.book = Book(settings.log.access)
         self.history = History(lambda: self.router.routes)
+        exposition = Exposition(self._look, version("activemq-rest-bridge"))
+        self._siblings = _siblings(self.place, exposition)
         sessions = Sessions(self.place.secret)
         gate = Gate(AdminKey(settings.admin.key_sha256), self.access, sessions)
         others = [
@@ -102,7 +108,7 @@ class Bridge:
             *operation_routes(lambda: self.reloader, self.place.tell_others, gate),
             *insight_routes(self.history, self.book.ledger, lambda: asyncio.get_running_loop().time(), gate),
             *Dashboard(self._feed, lambda: self.admission.draining, gate).routes(),
-            metrics_route(Exposition(self._look, version("activemq-rest-bridge")), gate),
+            metrics_route(exposition, self._siblings, gate),
         ]
         if connect is None:  # else there are neither
             others += dead_letter_routes(self._letters, gate, settings.server.public_url)
@@ -155,7 +161,16 @@ class Bridge:
         )
         self._jobs = jobs = NoJobs(side, self.wheel)
         self._call = CallEndpoint(
-            rules, self.access, self.book, self.router, self.exchange, self.admission, link, lookout, jobs
+            rules,
+            self.access,
+            self.book,
+            self.router,
+            self.exchange,
+            self.admission,
+            link,
+            lookout,
+            jobs,
+            self._tracing,
         )
         self._job_pages = JobsEndpoint(rules, self.access, jobs, self.admission)
         if self._connect is None:
@@ -177,6 +192,8 @@ class Bridge:
         await client.start()
         await side.start()
         self.jobs.start()
+        if self._siblings is not None:
+            await self._siblings.start()
 
     def _with_store(self, side: Client, withdraw: Callable[[str], None]) -> None:
         """Have jobs from now on. They are to be started. Raises :class:`StoreRefusedError` for a useless URL."""
@@ -233,6 +250,8 @@ class Bridge:
         """Leave the broker. Whatever is still held gets ``broker-lost``; see :meth:`Admission.drain`."""
         client, self._client = self._client, None
         if client is not None and self._side is not None and self._lookout is not None:
+            if self._siblings is not None:
+                await self._siblings.stop()
             await self.jobs.stop()
             self._lookout.stop()
             self.history.stop()
@@ -270,7 +289,9 @@ class Bridge:
             connections=0 if client is None else client.generation,
             store_up=jobs is not None and jobs.ready,
             held=self.admission.held,
+            max_held=self.settings.server.max_held,
             body_memory=self.admission.memory,
+            max_body_memory=self.settings.server.max_body_memory,
             stray_replies=self.exchange.counts.stray_replies,
             routes=[route_now(route, now) for route in self.router.routes],
             unrouted=self.book.unrouted,
@@ -305,6 +326,10 @@ class Bridge:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _siblings(place: Place, exposition: Exposition) -> Siblings | None:
+    return None if place.folder is None else Siblings(place.folder, place.number, place.of, exposition.packed)
 
 
 def _needs_store(settings: Settings) -> bool:

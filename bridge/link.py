@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from activemq import Client, Frame
+    from activemq.subscriptions import OnReceipt
     from bridge.exchange import Held
     from bridge.routing import ServedRoute
     from bridge.settings import Route
+    from bridge.tracing import CallTrace
     from bridge.withdrawal import Withdrawals
 
 log = logging.getLogger(__name__)
@@ -83,10 +85,11 @@ class Link:
         *,
         text: bool,
         in_parts: bool = False,
+        trace: CallTrace | None = None,
     ) -> None:
         """Send a call's request message; ``budget`` is the time left in seconds.
 
-        ``in_parts``: the caller takes progress and chunks.
+        ``in_parts``: the caller takes progress and chunks. ``trace``: its spans, whose context goes along.
 
         Raises, with nothing sent, :class:`NotConnectedError` or :class:`BufferFullError`.
         """
@@ -97,6 +100,11 @@ class Link:
             route.encoded_for = client.generation
         if route.settings.stream:
             properties = [*properties, *(_IN_PARTS if in_parts else _STARTED[route.settings.started])]
+        on_receipt: OnReceipt = self._on_receipt
+        if trace is not None:
+            context = trace.sends(client.profile.kind, route.settings.queue, held.correlation_id)
+            properties = [*properties, *context]
+            on_receipt = trace.handed_on(on_receipt)
         budget_ms = round(budget * 1_000)
         deadline_ms = client.clock.now_ms() + budget_ms
         data = encoder.encode(
@@ -109,7 +117,7 @@ class Link:
             body,
             text=text,
         )
-        client.publish(data, held.correlation_id, self._on_receipt)
+        client.publish(data, held.correlation_id, on_receipt)
 
     def forget(self, held: Held[Frame]) -> None:
         """Stop waiting for the receipt of a call that is over."""

@@ -12,6 +12,7 @@ from bridge.sessions import SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 BACKLOG: Final = 4096  # 100, Hypercorn's default, stalls a burst of 5,000 connections for seconds [measured]
 
@@ -25,7 +26,8 @@ class Place:
     """Which of the processes on the same addresses this one is; ``number`` counts from 1.
 
     ``sockets`` are bound, not listening: the process listens once it can serve. ``tell_others`` has them read their
-    settings anew, too. ``secret``: what they share to know each other's sessions of the operator.
+    settings anew, too. ``secret``: what they share to know each other's sessions of the operator. ``folder``: where
+    they meet to tell each other their figures; None: there is none.
     """
 
     number: int = 1
@@ -33,6 +35,7 @@ class Place:
     sockets: tuple[socket.socket, ...] = ()
     tell_others: Callable[[], None] = lambda: None
     secret: bytes = field(default_factory=lambda: os.urandom(SECRET_BYTES), repr=False)
+    folder: Path | None = None
 
 
 def listen(addresses: Sequence[str]) -> list[socket.socket]:

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from bridge.access.access import CERTIFICATE
 from bridge.app import Bridge
+from bridge.connections import MAX_HEAD, connections_allowed
 from bridge.jobs.store import StoreRefusedError
 from bridge.listening import BACKLOG, Place, listen, names
 from bridge.memory import tidy_after_crowds
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from typing import Any
 
-    from hypercorn.asyncio.tcp_server import TCPServer
     from hypercorn.config import Config as HypercornConfig
-    from hypercorn.protocol.events import Event
-    from hypercorn.protocol.h2 import H2Protocol
     from hypercorn.typing import Framework
 
     from activemq import Client
@@ -45,7 +42,6 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE: Final = 75.0  # seconds
 CLOSING: Final = 5.0  # seconds for connections to end once nothing is held
 LISTEN_WITHIN: Final = 5.0  # seconds; one of several processes listens then even if it cannot serve yet, to say so
-MAX_HEAD: Final = 64 * 1024  # bytes
 
 
 def choose(server: Server) -> tuple[str, str]:
@@ -240,6 +236,10 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.sock
 
     from bridge.uvicorn_protocol import BridgeProtocol  # noqa: PLC0415 - as above
 
+    class Limited(BridgeProtocol):
+        head_timeout = server.head_timeout
+        max_connections = connections_allowed(server.max_connections)
+
     class OwnSignals(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -247,7 +247,7 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.sock
 
     config = uvicorn.Config(
         bridge,
-        http=BridgeProtocol,
+        http=Limited,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -271,57 +271,24 @@ async def _uvicorn(bridge: Bridge, server: Server, sockets: Sequence[socket.sock
 
 async def _hypercorn(bridge: Bridge, server: Server, sockets: Sequence[socket.socket], closing: asyncio.Event) -> None:
     import hypercorn.asyncio.run  # noqa: PLC0415 - only one of the two servers is loaded
-    import hypercorn.protocol  # noqa: PLC0415 - as above
+    import hypercorn.protocol.h2  # noqa: PLC0415 - as above
     from hypercorn.asyncio import serve as hypercorn_serve  # noqa: PLC0415 - as above
 
-    # It has no setting for this; what makes the connections takes the class from there, at each connection.
-    hypercorn.protocol.H2Protocol = _resetting()  # type: ignore[attr-defined]  # not in its __all__
-    hypercorn.asyncio.run.TCPServer = _showing_certificates()  # type: ignore[attr-defined]  # as above
+    from bridge.hypercorn_protocol import (  # noqa: PLC0415 - as above
+        BoundedBuffer,
+        BoundedServer,
+        StrictHttp1,
+        StrictHttp2,
+    )
+
+    # It has no setting for this; what makes the connections takes the classes from there, at each connection.
+    hypercorn.protocol.H11Protocol = StrictHttp1  # type: ignore[attr-defined,assignment]  # not in its __all__
+    hypercorn.protocol.H2Protocol = StrictHttp2  # type: ignore[attr-defined,assignment]  # as above
+    hypercorn.protocol.h2.StreamBuffer = BoundedBuffer  # type: ignore[misc]  # mypy: a class is no variable
+    hypercorn.asyncio.run.TCPServer = BoundedServer  # type: ignore[attr-defined]  # as above
     await hypercorn_serve(
         _as_framework(bridge), _hypercorn_config(server, sockets), shutdown_trigger=closing.wait, mode="asgi"
     )
-
-
-def _resetting() -> type[H2Protocol]:
-    """Return Hypercorn's HTTP/2 with a reset for a response that was not finished.
-
-    Of itself it forgets such a stream without a word, and the caller waits for its end for ever [0.18, run].
-    """
-    from h2.errors import ErrorCodes  # noqa: PLC0415 - see _hypercorn
-    from h2.exceptions import ProtocolError  # noqa: PLC0415 - see _hypercorn
-    from hypercorn.protocol.events import StreamClosed  # noqa: PLC0415 - see _hypercorn
-    from hypercorn.protocol.h2 import H2Protocol  # noqa: PLC0415 - see _hypercorn
-
-    class Resetting(H2Protocol):
-        async def stream_send(self, event: Event) -> None:
-            number = event.stream_id
-            buffer = self.stream_buffers.get(number)
-            # `complete` would also ask for the buffer to be empty.
-            ended = buffer is None or buffer._complete  # noqa: SLF001 - see above
-            if isinstance(event, StreamClosed) and not ended:
-                with suppress(ProtocolError):  # the caller was quicker
-                    self.connection.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
-                    await self._flush()
-                await self._window_updated(number)  # the sending task finds it closed, and forgets it
-            await super().stream_send(event)
-
-    return Resetting
-
-
-def _showing_certificates() -> type[TCPServer]:
-    """Return Hypercorn's connection with the caller's certificate in ASGI's state; it has no TLS extension [0.18]."""
-    from hypercorn.asyncio.tcp_server import TCPServer  # noqa: PLC0415 - see _hypercorn
-
-    class ShowingCertificates(TCPServer):
-        async def run(self) -> None:
-            self.state = type(self.state)(dict(self.state))  # all connections are given the same one
-            tls = self.writer.get_extra_info("ssl_object")
-            certificate = None if tls is None else tls.getpeercert(binary_form=True)
-            if certificate is not None:  # verified: the context asks for that
-                self.state[CERTIFICATE] = certificate
-            await super().run()
-
-    return ShowingCertificates
 
 
 def _as_framework(bridge: Bridge) -> Framework:
@@ -329,9 +296,11 @@ def _as_framework(bridge: Bridge) -> Framework:
 
 
 def _hypercorn_config(server: Server, sockets: Sequence[socket.socket]) -> HypercornConfig:
-    from hypercorn.config import Config  # noqa: PLC0415 - see _hypercorn
+    from bridge.hypercorn_protocol import BridgeConfig  # noqa: PLC0415 - see _hypercorn
 
-    config = Config()
+    config = BridgeConfig()
+    config.head_timeout = server.head_timeout
+    config.max_connections = connections_allowed(server.max_connections)
     config.bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]  # it closes what it is given
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")

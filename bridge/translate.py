@@ -19,7 +19,7 @@ from activemq.message import HEADER_PREFIX, MAX_PROPERTY, ReplyMessage, is_text,
 from bridge.problems import Problem, Ran
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from activemq.frames import Frame
     from bridge.routing import ServedRoute
@@ -44,6 +44,9 @@ _PROXY_PREFIX: Final = b"x-forwarded-"
 _PROXY: Final = (b"forwarded", b"via")
 # Escapes and UTF-8 make a value at most four times as long as it has characters.
 _SURELY_SHORT: Final = MAX_PROPERTY // 4
+
+
+MAX_FIELDS: Final = 100  # headers of a request; h11 and httptools take any number
 
 
 class Head:
@@ -107,31 +110,45 @@ _SIMPLE: Final[Mapping[bytes, str]] = {
 _SINGLE: Final = frozenset({b"authorization", b"host", b"content-type", b"idempotency-key"})
 
 
-def read_head(headers: Iterable[tuple[bytes, bytes]], passes: Mapping[bytes, str]) -> Head:
+def read_head(headers: Sequence[tuple[bytes, bytes]], passes: Mapping[bytes, str]) -> Head:
     """Read all headers once. ``passes``: the route's header → property.
 
     Raises :class:`Problem` ``invalid-request`` for ambiguous framing (RFC 9112, 6.3): whoever stands before us may
-    have understood it differently.
+    have understood it differently. The same for a name with ``_``, which CGI and its heirs cannot tell from one with
+    ``-``. ``headers-too-large`` for more than 100 of them.
     """
+    _check_number(headers)
     head = Head()
     for name, value in headers:
         if name in _SIMPLE:
             _set(head, name, value)
         elif name == b"content-length":
-            if head.content_length is not None or not _DIGITS.fullmatch(value):
-                raise invalid("content-length", "must be there once and be a number")
-            head.content_length = int(value)
+            head.content_length = _length(value, head.content_length)
         elif name == b"transfer-encoding":
             head.chunked = _chunked(value, before=head.chunked)
         elif name == b"prefer":
             head.prefer.append(value)
         elif name.startswith(_PROXY_PREFIX) or name in _PROXY:
             head.behind_proxy = True
+        elif b"_" in name:
+            raise invalid(name.decode("latin-1"), "a header's name may not hold an underscore here")
         if name in passes:
             head.passed.append((passes[name], value))
     if head.chunked or head.upgrade is not None:
         _check_framing(head)
     return head
+
+
+def _check_number(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    if len(headers) > MAX_FIELDS:
+        detail = f"{len(headers)} headers, over the limit of {MAX_FIELDS}"
+        raise Problem("headers-too-large", detail, extra={"limit_fields": MAX_FIELDS})
+
+
+def _length(value: bytes, before: int | None) -> int:
+    if before is not None or not _DIGITS.fullmatch(value):
+        raise invalid("content-length", "must be there once and be a number")
+    return int(value)
 
 
 def _chunked(value: bytes, *, before: bool) -> bool:
@@ -336,20 +353,33 @@ def priority_of(value: bytes | None, ceiling: int) -> int:
 
 def trace_of(head: Head, new_id: str) -> list[tuple[str, str]]:
     """Return the trace context properties; ``new_id``: 32 random hex digits, used if no valid trace came (W3C)."""
-    came = head.traceparent
-    if came is None or not _TRACEPARENT.fullmatch(came):
-        return [("traceparent", f"00-{new_id}-{new_id[16:]}-01")]
-    properties = [("traceparent", came.decode("latin-1"))]
-    if head.tracestate is not None:
+    return trace_that_came(head) or [("traceparent", f"00-{new_id}-{new_id[16:]}-01")]
+
+
+def trace_that_came(head: Head) -> list[tuple[str, str]]:
+    """Return the caller's trace context as properties; empty if there is none that is valid.
+
+    Raises :class:`Problem` as :func:`properties_of` does, for a ``tracestate``.
+    """
+    properties = parent_that_came(head)
+    if properties and head.tracestate is not None:
         properties.append(("tracestate", _text("tracestate", head.tracestate)))
     return properties
 
 
-def sampled_trace(head: Head) -> str | None:
-    """Return the id of the trace that the caller samples (W3C Trace Context, 3.2.2.5); None if it does not."""
+def parent_that_came(head: Head) -> list[tuple[str, str]]:
+    """Return the same without its ``tracestate``, about which there is nothing to raise then."""
+    came = head.traceparent
+    if came is None or not _TRACEPARENT.fullmatch(came):
+        return []
+    return [("traceparent", came.decode("latin-1"))]
+
+
+def sampled_trace(head: Head) -> str:
+    """Return the id of the trace that the caller samples (W3C Trace Context, 3.2.2.5); empty if it does not."""
     came = head.traceparent
     if came is None or not _TRACEPARENT.fullmatch(came) or not int(came[53:55], 16) & 1:
-        return None
+        return ""
     return came[3:35].decode("ascii")
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from activemq.contract import NO_BODY
 from activemq.errors import MessageError, ProtocolError
+from activemq.jms import unreadable
 from activemq.message import MAX_PROPERTY, encode_reply
-from consumers.reply import BadReplyError
+from consumers.reply import BadReplyError, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from activemq.message import RequestMessage
-    from consumers.reply import Reply
 
 # For requesters that do not tell: what fits into a frame of 4 MiB, our default everywhere, beside its head.
 DEFAULT_MAX_REPLY: Final = (4 * 1024 - 64) * 1024
@@ -35,6 +35,23 @@ def deadline_of(message: RequestMessage) -> int | None:
         return message.deadline_ms
     except ProtocolError as error:
         raise MessageError("headers", str(error)) from error
+
+
+def has_lost_its_body(message: RequestMessage) -> bool:
+    """Say whether the message is, or may be, a Map, Object or Stream message, of which STOMP is shown no body.
+
+    A JMS client that means an empty one says so: ``content_length`` 0.
+    """
+    return unreadable(message.frame) and message.frame.raw("content_length") != "0"
+
+
+def refusal() -> Reply:
+    """Return what a requester is told of a message that has lost its body."""
+    detail = (
+        "not run: it is a Map, Object or Stream message, or an empty text of a JMS client, which looks the same; "
+        "send a text or bytes, or the property content_length with 0 for an empty body"
+    )
+    return Reply.problem(415, detail, ran="no")
 
 
 def call_of(message: RequestMessage) -> str:

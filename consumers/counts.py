@@ -11,6 +11,7 @@ class Counts:
 
     replied: int = 0
     failed: int = 0  # the handler raised, or what it gave back cannot be sent, or the message cannot be read
+    unreadable: int = 0  # a Map, Object or Stream message, of which STOMP is shown no body: not run
     expired: int = 0  # picked up after the deadline: not run
     skipped: int = 0  # its call was over before it was picked up: not run
     cancelled: int = 0  # its call was over while it ran

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -34,7 +35,8 @@ def make_handler(function: Function, executor: Executor) -> Handler:
 
         async def run(request: Request) -> Reply:
             request.interruptible = False
-            return await asyncio.get_running_loop().run_in_executor(executor, call, request)
+            here = copy_context()  # what is current here is current there: a span, for one
+            return await asyncio.get_running_loop().run_in_executor(executor, here.run, call, request)
 
         return run
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import from_json
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from consumers.notices import Notices
 
 
+# W3C Trace Context, 3.2, as far as it is looked at here: whoever goes on with a trace reads the rest.
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
 class Request:
     """One request message, for its handler. Nothing of it is read before somebody asks."""
 
@@ -27,6 +32,7 @@ class Request:
         self._notices = notices
         self._loop = asyncio.get_running_loop() if notices else None
         self.cancelled = False  # the caller is gone: stop as soon as you can; nobody will see the reply
+        self._trace: Mapping[str, str] | None = None
         self.interruptible = True  # a thread is not: it has to look at `cancelled`
         self._clock = clock
 
@@ -90,9 +96,25 @@ class Request:
 
     @property
     def trace(self) -> Mapping[str, str]:
-        """The W3C trace context: ``traceparent`` and, if there is one, ``tracestate``."""
+        """The W3C trace context to go on with: ``traceparent`` and, if there is one, ``tracestate``.
+
+        Where the worker traces it is that of its own span, else the message's.
+        """
+        if self._trace is not None:
+            return self._trace
         found = {name: self.message.text(name) for name in ("traceparent", "tracestate")}
         return {name: value for name, value in found.items() if value is not None}
+
+    @trace.setter
+    def trace(self, context: Mapping[str, str]) -> None:
+        self._trace = context
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's id for log lines, 32 hex digits; empty if there is none."""
+        came = self.message.frame.raw("traceparent") if self._trace is None else self._trace.get("traceparent")
+        found = _TRACEPARENT.match(came or "")
+        return found[1] if found else ""
 
     @property
     def max_reply(self) -> int:

@@ -73,5 +73,6 @@ async def _outcome(handler: Handler, request: Request) -> Reply | str:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
-        log.exception("call %s: the handler failed", call_of(request.message))
+        more = {"trace_id": request.trace_id} if request.trace_id else None
+        log.exception("call %s: the handler failed", call_of(request.message), extra=more)
         return "worker-failed"

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from activemq.errors import ActiveMQError, MessageError, ProtocolError
 from activemq.message import POISON, encode_copy, encode_poison, encode_reply
-from consumers.answer import deadline_of, described, encode_answer, replies_to, timings
+from consumers.answer import (
+    deadline_of,
+    described,
+    encode_answer,
+    has_lost_its_body,
+    refusal,
+    replies_to,
+    timings,
+)
 from consumers.delivery import Delivery, renew
 from consumers.policies.attempts import Verdict, judge, told
 from consumers.reply import BadReplyError
@@ -180,20 +188,21 @@ class Slot:
             self._counts.failed += 1
             log.error("call %s: not run: %s", delivery.call, error)  # noqa: TRY400 - the message is at fault
             return self._encode(message, "worker-failed") if replies_to(message) else None
-        if deadline is not None and picked_up >= deadline:
-            self._counts.expired += 1
-            log.info("call %s: picked up %d ms after its deadline, not run", delivery.call, picked_up - deadline)
+        if self._is_over(delivery, deadline, picked_up):
             return None
-        if (message.correlation_id or "") in policies.cancellations:
-            self._counts.skipped += 1
-            log.info("call %s: over before it was picked up, not run", delivery.call)
-            return None
+        if has_lost_its_body(message):
+            return self._refuse(delivery)
         started = time.perf_counter()
         telling = policies.started.begin(message, delivery.generation)
+        watchdog = policies.watchdog
+        remaining = None if deadline is None else (deadline - picked_up) / 1_000
+        watched = None if watchdog is None else watchdog.begin(message, remaining)
         try:
             outcome = await run_handler(self._handler, delivery, self._client.clock, policies.cancellations)
         finally:
             policies.started.end(telling)
+            if watchdog is not None and watched is not None:
+                watchdog.end(watched)
         if outcome is None:
             if not delivery.void:
                 self._counts.cancelled += 1
@@ -208,6 +217,24 @@ class Slot:
         if delivery.told:  # so that the reply does not overtake them
             properties.append(("sequence", str(delivery.told + 1)))
         return self._encode(message, outcome, properties)
+
+    def _is_over(self, delivery: Delivery, deadline: int | None, picked_up: int) -> bool:
+        """Say whether nobody waits any more, as the deadline (epoch ms) or a cancellation tells; it is counted."""
+        if deadline is not None and picked_up >= deadline:
+            self._counts.expired += 1
+            log.info("call %s: picked up %d ms after its deadline, not run", delivery.call, picked_up - deadline)
+            return True
+        if (delivery.message.correlation_id or "") in self._policies.cancellations:
+            self._counts.skipped += 1
+            log.info("call %s: over before it was picked up, not run", delivery.call)
+            return True
+        return False
+
+    def _refuse(self, delivery: Delivery) -> bytes | None:
+        """Return the frame that says that a message has no body for its handler."""
+        self._counts.unreadable += 1
+        log.error("call %s: not run: a Map, Object or Stream message, whose body STOMP is not shown", delivery.call)
+        return self._encode(delivery.message, refusal()) if replies_to(delivery.message) else None
 
     def _encode(
         self, message: RequestMessage, outcome: Reply | str, properties: list[tuple[str, str]] | None = None

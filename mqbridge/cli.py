@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from mqbridge import __version__, cli_dlq
+from mqbridge import __version__, cli_calls, cli_dlq, cli_jobs
 from mqbridge.console import CommandError, log_to_stderr, say
-from mqbridge.options import DEFAULT_URL, AdminKeyFile, Url
+from mqbridge.examples import examples
+from mqbridge.options import DEFAULT_URL, AdminKeyFile, AsJson, Url
 
 app = typer.Typer(
     name="mqbridge",
@@ -25,12 +26,21 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 refused (the configuration or the command line is wrong).",
 )
 
-app.add_typer(cli_dlq.app, name="dlq")
 
 LogLevel = Annotated[
     str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
 ]
-Config = Annotated[Path, typer.Option("--config", "-c", help="The settings, a TOML file.", dir_okay=False)]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The settings, a TOML file; else /etc/mqbridge/bridge.toml.",
+        dir_okay=False,
+        envvar="MQBRIDGE_CONFIG",
+        show_default=False,
+    ),
+]
 Broker = Annotated[
     list[str],
     typer.Option("--broker", "-b", help="stomp://HOST:PORT or stomp+ssl://…; several: failover in this order."),
@@ -54,6 +64,24 @@ HealthFile = Annotated[
         show_default=False,
     ),
 ]
+HungAfter = Annotated[
+    float,
+    typer.Option(
+        help="Seconds after the end of a call's time, or without a turn of the loop, until the worker has hung and "
+        "ends (exit code 70); 0: never.",
+        min=0.0,
+        envvar="MQBRIDGE_HUNG_AFTER",
+    ),
+]
+Longest = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that a handler may take at most, if its call has longer.",
+        min=0.1,
+        envvar="MQBRIDGE_LONGEST",
+        show_default=False,
+    ),
+]
 DEFAULT_BROKER = ["stomp://127.0.0.1:61613"]
 
 
@@ -72,15 +100,15 @@ def options(
     """Read the options that stand before the command."""
 
 
-@app.command(epilog="Example: mqbridge serve --config bridge.toml")
+@app.command(epilog=examples("mqbridge serve --config bridge.toml", "mqbridge serve --processes 4"))
 def serve(
-    config: Config,
+    config: Config = None,
     processes: Annotated[int, typer.Option(help="How many processes share the addresses.", min=1, max=256)] = 1,
     place: Annotated[str | None, typer.Option(hidden=True, help="This process's place among them.")] = None,
     log_level: Annotated[
         str | None,
         typer.Option(
-            help="debug, info, warning or error; else what [log] level says.",
+            help="debug, info, warning or error; else what the settings say.",
             envvar="MQBRIDGE_LOG_LEVEL",
             show_default=False,
         ),
@@ -88,37 +116,43 @@ def serve(
 ) -> None:
     """Run the bridge."""
     from mqbridge.commands import serve as bridge
+    from mqbridge.environment import config_file
 
     log_to_stderr(log_level or "info")
+    settings = config_file(config)
     if place is None and processes > 1:
-        sys.exit(bridge.serve_many(config, processes, log_level))
-    sys.exit(bridge.serve(config, log_level, None if place is None else bridge.place_of(place)))
+        sys.exit(bridge.serve_many(settings, processes, log_level))
+    sys.exit(bridge.serve(settings, log_level, None if place is None else bridge.place_of(place)))
 
 
-@app.command(epilog="Example: mqbridge check --config bridge.toml --json")
+@app.command(epilog=examples("mqbridge check --config bridge.toml --json"))
 def check(
-    config: Config,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
     log_level: LogLevel = "error",
 ) -> None:
     """Say whether a call could be served now, and what is wrong if not."""
     from mqbridge.commands.check import check as look
+    from mqbridge.environment import config_file
 
     log_to_stderr(log_level)
-    sys.exit(asyncio.run(look(config, as_json=as_json)))
+    sys.exit(asyncio.run(look(config_file(config), as_json=as_json)))
 
 
-@app.command(epilog="Example: mqbridge openapi --config bridge.toml > openapi.json")
-def openapi(config: Config) -> None:
+@app.command(epilog=examples("mqbridge openapi --config bridge.toml > openapi.json"))
+def openapi(config: Config = None) -> None:
     """Print the OpenAPI document of the routes."""
     from mqbridge.commands.openapi import print_document
+    from mqbridge.environment import config_file
 
-    print_document(config)
+    print_document(config_file(config))
 
 
-@app.command(epilog="Example: mqbridge broker --data var/broker")
+@app.command(epilog=examples("mqbridge broker --data var/broker"))
 def broker(
-    kind: Annotated[str, typer.Option(help="Which broker: classic or artemis.")] = "classic",
+    kind: Annotated[
+        str | None, typer.Option(help="Which broker: classic (the default) or artemis.", show_default=False)
+    ] = None,
     stomp_port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 61613,
     openwire_port: Annotated[int, typer.Option(help="For JMS clients; 0: any free one.", min=0, max=65535)] = 61616,
     data: Annotated[Path, typer.Option(help="Its folder: messages, log, passcode.", file_okay=False)] = Path(
@@ -127,6 +161,21 @@ def broker(
     login: Annotated[str, typer.Option(help="The login of bridge and workers.")] = "bridge",
     passcode_file: Annotated[
         Path | None, typer.Option(help="A file with the passcode; else one is made in DATA/passcode.", dir_okay=False)
+    ] = None,
+    ha: Annotated[
+        str | None,
+        typer.Option(
+            help="Two brokers, one standing in for the other: shared-file, shared-jdbc or artemis-zookeeper. "
+            "The second has the next port.",
+            show_default=False,
+        ),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="For shared-jdbc: jdbc:mariadb://HOST:PORT/NAME.", show_default=False)
+    ] = None,
+    database_user: Annotated[str, typer.Option(help="Its user.")] = "activemq",
+    database_password_file: Annotated[
+        Path | None, typer.Option(help="A file with that user's password.", dir_okay=False, show_default=False)
     ] = None,
     worker_queue: Annotated[
         list[str] | None,
@@ -141,12 +190,21 @@ def broker(
     from mqbridge.commands.broker import run_broker
 
     log_to_stderr(log_level)
-    sys.exit(
-        asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, worker_queue or [">"]))
-    )
+    if ha is not None:
+        from mqbridge.commands.pair import database_of, run_pair
+
+        if kind is not None or login != "bridge":
+            raise CommandError("--ha says which kind it is, and its login is bridge: leave out --kind and --login", 2)
+        where = database_of(database, database_user, database_password_file)
+        sys.exit(asyncio.run(run_pair(ha, data, stomp_port, openwire_port, passcode_file, where)))
+    if database is not None:
+        raise CommandError("--database is for --ha shared-jdbc", 2)
+    kind = kind or "classic"
+    queues = worker_queue or [">"]
+    sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, queues)))
 
 
-@app.command("broker-files", epilog="Example: mqbridge broker-files classic broker --queue orders --queue 'images.>'")
+@app.command("broker-files", epilog=examples("mqbridge broker-files classic broker --queue orders --queue 'images.>'"))
 def broker_files(
     kind: Annotated[str, typer.Argument(help="Which broker: classic, artemis or rabbitmq.")],
     folder: Annotated[Path, typer.Argument(help="Where to write them.", file_okay=False)],
@@ -164,7 +222,11 @@ def broker_files(
 
 
 @app.command(
-    epilog="Examples: mqbridge work hello:worker --concurrency 8 --reload · mqbridge work --asgi app:app --queue q"
+    epilog=examples(
+        "mqbridge work hello:worker --concurrency 8 --reload",
+        "mqbridge work --asgi app:app --queue words",
+        "mqbridge work hello:worker --http :8080",
+    )
 )
 def work(
     worker: Annotated[str | None, typer.Argument(help="MODULE:NAME of a consumers.Worker.", show_default=False)] = None,
@@ -179,6 +241,17 @@ def work(
     declare: Declare = True,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
+    hung_after: HungAfter = 30.0,
+    longest: Longest = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            help="Run so many workers, and above them a process that starts again what ends.",
+            min=1,
+            max=256,
+            show_default=False,
+        ),
+    ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
     http: Annotated[
         str | None,
@@ -205,7 +278,13 @@ def work(
         raise CommandError("--config and --allow-anonymous are for --http", 2)
     if http is not None and (broker != DEFAULT_BROKER or login or passcode_file):
         raise CommandError("--http needs no broker: leave out --broker, --login and --passcode-file", 2)
+    if processes is not None and (reload or http or health_file):
+        raise CommandError("--processes goes with none of --reload, --http and --health-file", 2)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
+    if processes is not None:
+        from mqbridge.commands.work_many import work_many
+
+        sys.exit(work_many(sys.argv[1:], processes))
     if reload:
         from mqbridge.commands.reload import rerun_on_change
 
@@ -218,10 +297,22 @@ def work(
             raise CommandError("--health-file is for a worker at a broker; with --http ask /-/live", 2)
         settings = direct.direct_settings(found, http, config, allow_anonymous=allow_anonymous)
         sys.exit(direct.serve_worker(found, settings, concurrency))
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
+    sys.exit(
+        lifetime.run(
+            workers.run_worker(
+                found,
+                servers,
+                who,
+                concurrency,
+                health_file,
+                declare=declare,
+                patience=workers.patience(hung_after, longest),
+            )
+        )
+    )
 
 
-@app.command(epilog="Example: mqbridge forward --queue orders http://127.0.0.1:9000")
+@app.command(epilog=examples("mqbridge forward --queue orders http://127.0.0.1:9000"))
 def forward(
     url: Annotated[str, typer.Argument(help="The HTTP service's base URL.")],
     queue: Annotated[str, typer.Option(help="The queue to take from.")],
@@ -232,6 +323,8 @@ def forward(
     declare: Declare = True,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
+    hung_after: HungAfter = 30.0,
+    longest: Longest = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker that hands each message to an HTTP service."""
@@ -242,10 +335,22 @@ def forward(
     log_to_stderr(log_level)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
+    sys.exit(
+        lifetime.run(
+            workers.run_worker(
+                found,
+                servers,
+                who,
+                concurrency,
+                health_file,
+                declare=declare,
+                patience=workers.patience(hung_after, longest),
+            )
+        )
+    )
 
 
-@app.command(epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080")
+@app.command(epilog=examples("MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080"))
 def top(
     url: Url = DEFAULT_URL,
     admin_key_file: AdminKeyFile = None,
@@ -260,11 +365,15 @@ def top(
     sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
 
 
+app.command(epilog=examples(*cli_calls.SEND_EXAMPLES))(cli_calls.send)
+app.command(epilog=examples(*cli_calls.BENCH_EXAMPLES))(cli_calls.bench)
+app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_dlq.app, name="dlq")
 keys = typer.Typer(no_args_is_help=True)
-app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog="Example: mqbridge key new shop")
+app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog=examples("mqbridge key new shop"))
 
 
-@keys.command("new", epilog="Example: mqbridge key new shop --route words >> bridge.toml")
+@keys.command("new", epilog=examples("mqbridge key new shop --route words >> bridge.toml"))
 def new_key(
     name: Annotated[str | None, typer.Argument(help="The caller's name.", show_default=False)] = None,
     admin: Annotated[bool, typer.Option("--admin", help="A key for the operator instead.")] = False,
@@ -275,7 +384,7 @@ def new_key(
         Path | None,
         typer.Option(help="Write the key to this new file (mode 0600), and do not show it.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key, and the table for the settings with its hash."""
     from mqbridge.commands.key import new_key as make
@@ -283,7 +392,7 @@ def new_key(
     make(name, admin=admin, routes=route or (), key_file=key_file, as_json=as_json)
 
 
-@app.command(epilog="Example: mqbridge demo --once")
+@app.command(epilog=examples("mqbridge demo --once"))
 def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Send the requests, then stop; exit code 1 if one fails.")
@@ -295,8 +404,10 @@ def demo(
 ) -> None:
     """Start a broker, a bridge and workers here, and send real requests through them."""
     from mqbridge.commands.demo import run_demo
+    from mqbridge.lifetime import without_threads
 
     log_to_stderr(log_level)
+    without_threads()
     sys.exit(asyncio.run(run_demo(once=once, port=port)))
 
 

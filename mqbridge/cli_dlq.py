@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mqbridge.console import CommandError
-from mqbridge.options import DEFAULT_URL, AdminKeyFile, Url
+from mqbridge.examples import examples
+from mqbridge.options import DEFAULT_URL, AdminKeyFile, AsJson, Url
 
 if TYPE_CHECKING:
     from mqbridge.commands.dlq import Desk
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Look at dead letters, replay them or drop them, by way of a running bridge.",
-    epilog="Example: MQBRIDGE_ADMIN_KEY=… mqbridge dlq list",
+    epilog=examples("MQBRIDGE_ADMIN_KEY=… mqbridge dlq list"),
 )
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.", show_default=False)]
@@ -26,7 +27,6 @@ Queues = Annotated[
     list[str] | None, typer.Option("--queue", "-q", help="A queue of dead letters; several.", show_default=False)
 ]
 BodyTo = Annotated[Path | None, typer.Option(help="Write the body to this file, byte for byte.", dir_okay=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _desk(url: str, admin_key_file: Path | None) -> Desk:
@@ -43,7 +43,7 @@ def _check(ids: list[str] | None, everything: bool, queues: list[str] | None) ->
         raise CommandError("give ids, as `mqbridge dlq list` shows them, or --all --queue QUEUE", 2)
 
 
-@app.command("list", epilog="Example: mqbridge dlq list --queue orders.poison")
+@app.command("list", epilog=examples("mqbridge dlq list --queue orders.poison"))
 def list_letters(
     queue: Queues = None,
     limit: Annotated[int, typer.Option(help="How many of each queue.", min=1, max=1_000_000)] = 50,
@@ -56,7 +56,7 @@ def list_letters(
         sys.exit(desk.overview(queue or [], limit, as_json=as_json))
 
 
-@app.command(epilog="Example: mqbridge dlq show 'orders.poison~ID:…' --body-to body.bin")
+@app.command(epilog=examples("mqbridge dlq show 'orders.poison~ID:…' --body-to body.bin"))
 def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
     body_to: BodyTo = None,
@@ -69,7 +69,7 @@ def show(
         sys.exit(desk.show(letter_id, body_to, as_json=as_json))
 
 
-@app.command(epilog="Example: mqbridge dlq replay --all --queue orders.poison")
+@app.command(epilog=examples("mqbridge dlq replay --all --queue orders.poison"))
 def replay(
     ids: Ids = None,
     everything: All = False,
@@ -84,7 +84,7 @@ def replay(
         sys.exit(desk.replay(ids or [], queue or [], as_json=as_json))
 
 
-@app.command(epilog="Example: mqbridge dlq drop 'orders.poison~ID:…'")
+@app.command(epilog=examples("mqbridge dlq drop 'orders.poison~ID:…'"))
 def drop(
     ids: Ids = None,
     everything: All = False,

@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import Final, Literal
 
+from mqbridge.notify import READY, notify
+
 _LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -22,6 +24,12 @@ def say(line: str) -> None:
     print(f"mqbridge: {line}", file=sys.stderr, flush=True)
 
 
+def announce(line: str) -> None:
+    """Say that a service is ready, to people, to scripts, and to systemd if it has started us."""
+    notify(READY)
+    say(line)
+
+
 def log_to_stderr(level: str, form: Literal["console", "json"] = "console") -> None:
     """Send the log to standard error, in lines for people or in JSON, one object a line.
 
@@ -33,8 +41,8 @@ def log_to_stderr(level: str, form: Literal["console", "json"] = "console") -> N
     handler = logging.StreamHandler()
     handler.setFormatter(_json() if form == "json" else logging.Formatter(_LINE))
     logging.basicConfig(level=number, handlers=[handler], force=True)
-    # httpx tells each request of the sidecar at info; asyncio says which selector it uses at debug
-    for chatty in ("httpx", "httpcore", "asyncio", "hypercorn", "uvicorn"):
+    # httpx tells each request of the sidecar at info, alembic each part of itself; asyncio its selector at debug
+    for chatty in ("httpx", "httpcore", "asyncio", "hypercorn", "uvicorn", "alembic.runtime.plugins"):
         logging.getLogger(chatty).setLevel(max(number, logging.WARNING))
 
 

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 LOGIN = "MQBRIDGE_BROKER__LOGIN"
 PASSCODE = "MQBRIDGE_BROKER__PASSCODE"
 ADMIN_KEY = "MQBRIDGE_ADMIN_KEY"
+KEY = "MQBRIDGE_KEY"
+CONFIG = "MQBRIDGE_CONFIG"
 SESSIONS = "MQBRIDGE_SESSIONS"  # hex; what `serve --processes` gives its processes
+FOLDER = "MQBRIDGE_FOLDER"  # where these processes meet
 ADMIN_KEY_SHA256 = "MQBRIDGE_ADMIN__KEY_SHA256"  # the setting
+USUAL_CONFIG = Path("/etc/mqbridge/bridge.toml")
 
 
 def environment() -> Mapping[str, str]:
@@ -50,6 +54,35 @@ def admin_key(file: Path | None) -> str:
             2,
         )
     return key
+
+
+def caller_key(file: Path | None) -> str | None:
+    """Return a caller's key, from a file or else the environment; None if there is none: an open bridge wants none.
+
+    Raises :class:`CommandError` naming a file that cannot be read.
+    """
+    return read_secret(file) if file else os.environ.get(KEY) or None
+
+
+def operators_key(file: Path | None) -> str | None:
+    """Return what :func:`admin_key` does, or None if there is none."""
+    return admin_key(file) if file or os.environ.get(ADMIN_KEY) else None
+
+
+def config_file(given: Path | None, usual: Path = USUAL_CONFIG) -> Path:
+    """Return the settings file: what was asked for, or the one of an installed service.
+
+    Raises :class:`CommandError` if there is neither.
+    """
+    if given is not None:
+        return given
+    if not usual.exists():
+        raise CommandError(
+            f"there is no {usual}: name the settings with --config FILE, or {CONFIG}; "
+            "`mqbridge demo` needs none, and docs/configuration.md has one to begin with",
+            2,
+        )
+    return usual
 
 
 def read_secret(path: Path) -> str:

@@ -1,24 +1,15 @@
-"""Dead letters on a terminal. What is in them came from anybody: nothing of it reaches the terminal as a command."""
+"""Dead letters on a terminal."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from mqbridge.tables import add_row, make_table, print_table, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_WIDTH: Final = 1_000  # ids are there to be copied: a terminal may break a line, we do not cut one
 _HEXDUMP: Final = 256  # bytes
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Return a text with all that is not printable escaped, but for the characters in ``keep``."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_shelves(shelves: Sequence[Mapping[str, Any]]) -> None:
@@ -27,11 +18,11 @@ def print_shelves(shelves: Sequence[Mapping[str, Any]]) -> None:
     if not filled:
         print(f"no dead letters in {len(shelves)} queues")
         return
-    table = _table("queue", "kind", "of the routes", right="messages")
+    table = make_table("queue", "kind", "of the routes", right=["messages"])
     for shelf in filled:
         count = f"{shelf['count']} or more" if shelf["more"] else str(shelf["count"])
-        _add(table, [shelf["queue"], shelf["kind"], ", ".join(shelf["routes"]), count])
-    _print(table)
+        add_row(table, [shelf["queue"], shelf["kind"], ", ".join(shelf["routes"]), count])
+    print_table(table)
 
 
 def print_letters(queue: str, letters: Sequence[Mapping[str, Any]], *, more: bool) -> None:
@@ -40,11 +31,11 @@ def print_letters(queue: str, letters: Sequence[Mapping[str, Any]], *, more: boo
     if not letters:
         print("  nothing")
         return
-    table = _table("when", "route", "attempts", "content type", "reason", "id", right="bytes")
+    table = make_table("when", "route", "attempts", "content type", "reason", "id", right=["bytes"])
     for letter in letters:
         cells = (letter[name] for name in ("when", "route", "attempts", "content_type", "reason", "id"))
-        _add(table, [*("–" if cell is None else str(cell) for cell in cells), str(letter["size"])])
-    _print(table)
+        add_row(table, [*("–" if cell is None else str(cell) for cell in cells), str(letter["size"])])
+    print_table(table)
     if more:
         print("… and more: --limit says how many are shown")
 
@@ -86,19 +77,3 @@ def _text(body: bytes) -> str | None:
         return None
     controls = {chr(code) for code in range(32)} - set("\n\r\t")
     return None if controls.intersection(text) else text
-
-
-def _table(*names: str, right: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    table.add_column(right, no_wrap=True, justify="right")
-    return table
-
-
-def _add(table: Table, cells: Iterable[str]) -> None:
-    table.add_row(*(Text(printable(cell)) for cell in cells))
-
-
-def _print(table: Table) -> None:
-    Console(width=_WIDTH, highlight=False, file=sys.stdout).print(table)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2  # <linux/prctl.h>
+_SAME = 0.5  # seconds in which a parent that dies may tell us so for each of its threads
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
@@ -29,14 +30,21 @@ def run(work: Coroutine[Any, Any, int]) -> int:
 
 
 @contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """Give an event that SIGINT and SIGTERM set; a second signal ends the process at once."""
+def stop_signals(same: float = _SAME) -> Iterator[asyncio.Event]:
+    """Give an event that SIGINT and SIGTERM set; a second signal ends the process at once.
+
+    In a child that :func:`drained_with_parent` has arranged, what comes within ``same`` seconds is the same signal.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    not_before = 0.0
 
     def asked(number: int) -> None:
-        if stop.is_set():
+        nonlocal not_before
+        if stop.is_set() and loop.time() >= not_before:
             os._exit(128 + number)
+        if not stop.is_set() and _is_told_of_death():
+            not_before = loop.time() + same
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -48,8 +56,17 @@ def stop_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+def _is_told_of_death() -> bool:
+    """Say whether Linux signals this process when its parent dies."""
+    if not sys.platform.startswith("linux"):
+        return False
+    number = ctypes.c_int(0)
+    ctypes.CDLL(None).prctl(_PR_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value != 0
+
+
 def without_threads() -> None:
-    """Have asyncio wait for children without a thread for each. Python 3.12 does where the system has pidfd_open."""
+    """Have the next loop wait for children without a thread for each. Python 3.12 does where there is pidfd_open."""
     if sys.version_info < (3, 12) and sys.platform.startswith("linux"):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
@@ -58,8 +75,8 @@ def drained_with_parent() -> Callable[[], None] | None:
     """Return what a child does before it begins, so that Linux tells it to drain when we die without a word.
 
     The signal is bound to the thread that starts the child: start children from the main thread. When that dies the
-    child belongs to another of our threads, and is told again when that one dies too: a child for which a second signal
-    means "at once" needs a parent :func:`without_threads`.
+    child belongs to another of our threads, and is told again when that one dies too: :func:`stop_signals` knows that.
+    A bridge does not, for which a second signal means "at once": it needs a parent :func:`without_threads`.
     """
     if not sys.platform.startswith("linux"):
         return None

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from activemq.embedded.artifacts import DISTRIBUTIONS, distribution, sha256  # noqa: E402
+from activemq.embedded.artifacts import LOCKED, sha256  # noqa: E402
 from activemq.embedded.fetch import fetch_all  # noqa: E402
 from activemq.errors import ArtifactError  # noqa: E402
 
@@ -39,9 +39,9 @@ def main() -> int:
     """Return the exit code: 0, or 1 if a jar could not be had or the list is another one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the list is not this one")
-    parser.add_argument("--kind", choices=DISTRIBUTIONS, default="classic", help="which broker (default: classic)")
+    parser.add_argument("--kind", choices=LOCKED, default="classic", help="which set (default: classic)")
     options = parser.parse_args()
-    broker = distribution(options.kind)
+    broker = LOCKED[options.kind]
     target = ROOT / "activemq" / "embedded" / f"{broker.folder}.sha256"
     complaints = Complaints()
     logging.getLogger("jgo").addHandler(complaints)

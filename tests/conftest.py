@@ -25,6 +25,8 @@ OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
+    parser.addoption("--faults", default="short", choices=("short", "long"), help="the form of tests/faults")
+    parser.addoption("--faults-results", default="", metavar="DIR", help="where tests/faults puts its figures")
     parser.addoption(
         "--brokers", default="classic", help=f"the kinds of brokers for tests marked every_broker: of {','.join(KINDS)}"
     )

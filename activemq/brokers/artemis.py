@@ -45,6 +45,7 @@ class Artemis:
     names_refused_subscriptions: bool = False
     refusals_close: bool = False
     # An ACK in a transaction takes effect at once, and is not undone [2.57].
+    checks_sends: bool = True
     acks_in_transactions: bool = False
     tells_text: bool = False
     tells_who_listens: bool = True
@@ -53,8 +54,8 @@ class Artemis:
     media_type_header: str = ""
     replies_need: str = (
         "has the STOMP acceptor anycastPrefix=/queue/,queue://,temp-queue:// and "
-        "multicastPrefix=/topic/,topic://,temp-topic://, are addresses of bridge.reply.# "
-        "MULTICAST, and may this login create and read them? docs/brokers.md has the settings"
+        "multicastPrefix=/topic/,topic://,temp-topic://, are addresses of bridge.reply.# MULTICAST and of "
+        "bridge.replies.# ANYCAST, and may this login create and read them? docs/brokers.md has the settings"
     )
     presence_needs: str = (
         "may this login manage activemq.management and read activemq.notifications, is the broker in no cluster, "

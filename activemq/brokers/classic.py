@@ -33,13 +33,14 @@ class Classic:
     versions: str = "1.2,1.1"
     names_refused_subscriptions: bool = True
     refusals_close: bool = False
+    checks_sends: bool = True
     acks_in_transactions: bool = True
     tells_text: bool = True
     tells_who_listens: bool = True
     tells_time: bool = True
     keeps_unacknowledged: bool = False
     media_type_header: str = ""
-    replies_need: str = "may this login create, write and read temporary queues?"
+    replies_need: str = "may this login create, write and read temporary queues, and the queues bridge.replies.>?"
     presence_needs: str = "are its advisories on, and may this login read them and the topic bridge.presence?"
 
     def recognises(self, server: str) -> bool:

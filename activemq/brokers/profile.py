@@ -54,6 +54,14 @@ class Profile(Protocol):
         ...
 
     @property
+    def checks_sends(self) -> bool:
+        """Whether a SEND in a transaction that is never committed is refused at once where this login may not send.
+
+        RabbitMQ looks at it only at the COMMIT [3.10.8], and knows no right to a single queue.
+        """
+        ...
+
+    @property
     def acks_in_transactions(self) -> bool:
         """Whether an ACK inside a transaction takes effect with its COMMIT, and not before."""
         ...
@@ -91,7 +99,7 @@ class Profile(Protocol):
 
     @property
     def replies_need(self) -> str:
-        """What to look at if nothing arrives at :meth:`reply_to`: a question to an operator."""
+        """What to look at if nothing arrives at our reply destinations: a question to an operator."""
         ...
 
     @property

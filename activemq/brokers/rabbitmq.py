@@ -53,6 +53,7 @@ class RabbitMq:
     names_refused_subscriptions: bool = False  # no ERROR names its receipt
     refusals_close: bool = True
     # A transaction is kept by the connection and done one by one at COMMIT, which is confirmed whatever comes of it.
+    checks_sends: bool = False
     acks_in_transactions: bool = False
     tells_text: bool = False
     tells_who_listens: bool = False
@@ -60,8 +61,8 @@ class RabbitMq:
     keeps_unacknowledged: bool = True
     media_type_header: str = "content-type"
     replies_need: str = (
-        "may this login configure and read queues of bridge.reply., and write to the exchange amq.default? "
-        "docs/brokers.md has the rights"
+        "may this login configure and read queues of bridge.reply. and bridge.replies., and write to the exchange "
+        "amq.default? docs/brokers.md has the rights"
     )
     presence_needs: str = "RabbitMQ does not tell it"
     declares: bool = True

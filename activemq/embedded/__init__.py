@@ -2,5 +2,6 @@
 
 from activemq.embedded.configuration import BrokerLimits, Login, Role
 from activemq.embedded.launcher import EmbeddedBroker, default_cache_dir
+from activemq.embedded.pair import BrokerPair, Database
 
-__all__ = ["BrokerLimits", "EmbeddedBroker", "Login", "Role", "default_cache_dir"]
+__all__ = ["BrokerLimits", "BrokerPair", "Database", "EmbeddedBroker", "Login", "Role", "default_cache_dir"]

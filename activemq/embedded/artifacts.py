@@ -47,6 +47,7 @@ class Coordinate:
 class Distribution:
     """A broker as a set of pinned jars; ``kind`` and ``version`` name its lock file and its folder.
 
+    Or what a broker needs beside its own jars; these stay a set of their own, so that only who needs them fetches them.
     ``options`` are Java's, ``arguments`` the main class's; paths in them are below the data folder, where it runs.
     """
 
@@ -55,6 +56,7 @@ class Distribution:
     version: str
     main_class: str
     coordinates: tuple[Coordinate, ...]
+    size: str = "10 MB"
     arguments: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
@@ -163,7 +165,54 @@ ARTEMIS = Distribution(
     ),
 )
 
+# What Classic needs to keep its messages in MySQL or MariaDB.
+JDBC = Distribution(
+    kind="classic-jdbc",
+    title="JDBC store for ActiveMQ Classic",
+    version=CLASSIC_VERSION,
+    main_class="",
+    size="2 MB",
+    coordinates=(
+        *_pinned(CLASSIC_VERSION, "org.apache.activemq", "activemq-jdbc-store"),
+        *_pinned("4.0.0", "org.mariadb.jdbc", "mariadb-java-client"),
+        *_pinned("2.14.0", "org.apache.commons", "commons-dbcp2"),
+        *_pinned("2.13.0", "org.apache.commons", "commons-pool2"),
+        *_pinned("1.3.3", "jakarta.transaction", "jakarta.transaction-api"),
+    ),
+)
+
+# What Artemis needs to replicate (the Netty jars) and to take its lock at ZooKeeper, and ZooKeeper itself, which takes
+# its slf4j from Artemis's own set. These are the jars of which classes were loaded in two failovers and two
+# resynchronisations. Of artemis-lockmanager-ri the copies of Maven Central that we saw have none at 2.53 to 2.57; 2.43
+# works with the API of 2.57. Without metrics-core a ZooKeeper node dies.
+ZOOKEEPER = Distribution(
+    kind="artemis-zookeeper",
+    title="ZooKeeper and replication for ActiveMQ Artemis",
+    version=ARTEMIS_VERSION,
+    main_class="org.apache.zookeeper.server.quorum.QuorumPeerMain",
+    size="6 MB",
+    arguments=("zoo.cfg",),
+    options=("-Dzookeeper.jmx.log4j.disable=true", "-Dzookeeper.admin.enableServer=false"),
+    coordinates=(
+        *_pinned(ARTEMIS_VERSION, "org.apache.artemis", "artemis-lockmanager-api"),
+        *_pinned("2.43.0", "org.apache.activemq", "artemis-lockmanager-ri"),
+        *_pinned("5.9.0", "org.apache.curator", "curator-client", "curator-framework", "curator-recipes"),
+        *_pinned(
+            _NETTY,
+            "io.netty",
+            "netty-handler-proxy",
+            "netty-resolver",
+            "netty-transport-classes-epoll",
+            "netty-transport-native-unix-common",
+        ),
+        *_pinned("3.9.5", "org.apache.zookeeper", "zookeeper", "zookeeper-jute"),
+        *_pinned("4.2.38", "io.dropwizard.metrics", "metrics-core"),
+        *_pinned("1.1.10.8", "org.xerial.snappy", "snappy-java"),
+    ),
+)
+
 DISTRIBUTIONS = {broker.kind: broker for broker in (CLASSIC, ARTEMIS)}
+LOCKED = {**DISTRIBUTIONS, **{supplement.kind: supplement for supplement in (JDBC, ZOOKEEPER)}}
 
 
 def distribution(kind: str) -> Distribution:

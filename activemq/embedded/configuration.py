@@ -13,6 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activemq.embedded.standby import Standby
 
 MIB = 1024 * 1024
 _QUEUE_PATTERN = re.compile(r"(?:[A-Za-z0-9_-]+\.)*(?:[A-Za-z0-9_-]+|>)")
@@ -74,7 +78,8 @@ class Configuration:
 
     ``worker_queues`` are the queues that workers may use, as names or ``prefix.>``; the default is all of them.
     Name them to keep workers from each other's queues and from the replies of jobs. ``address`` is where it listens.
-    ``tcp_no_delay``: of the STOMP connector; a broker as it is delivered has it off.
+    ``tcp_no_delay``: of the STOMP connector; a broker as it is delivered has it off. ``standby``: what it shares with
+    a second broker that stands in for it, or that it stands in for.
     """
 
     stomp_port: int
@@ -84,6 +89,7 @@ class Configuration:
     limits: BrokerLimits = field(default_factory=BrokerLimits)
     address: str = "127.0.0.1"
     tcp_no_delay: bool = True
+    standby: Standby | None = None
 
     def __post_init__(self) -> None:
         for port in (self.stomp_port, self.openwire_port):

@@ -6,16 +6,18 @@ can come along. jgo reads its own settings file (repositories, that is mirrors) 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from activemq.embedded.artifacts import sha256, unsound
+from activemq.embedded.artifacts import load_lock, sha256, unsound
 from activemq.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from activemq.embedded.artifacts import Coordinate, Distribution
@@ -52,6 +54,26 @@ def ensure_jars(
     return [folder / coordinate.file_name for coordinate in broker.coordinates]
 
 
+async def checked_jars(wanted: Sequence[Distribution], cache_dir: Path, progress: Callable[[str], None]) -> list[Path]:
+    """:func:`ensure_jars` of all of them, in a thread, which ends at its next chunk should we be cancelled.
+
+    ``progress`` is called on the loop.
+    """
+    loop = asyncio.get_running_loop()
+    cancelled = threading.Event()
+
+    def tell(line: str) -> None:
+        loop.call_soon_threadsafe(progress, line)
+
+    jars: list[Path] = []
+    try:
+        for one in wanted:
+            jars += await asyncio.to_thread(ensure_jars, one, load_lock(one), cache_dir, tell, cancelled)
+    finally:
+        cancelled.set()
+    return jars
+
+
 def fetch_all(
     broker: Distribution, folder: Path, progress: Callable[[str], None], cancelled: Event
 ) -> list[tuple[Coordinate, Path]]:
@@ -77,7 +99,7 @@ def _fetch(
     # half of a jar behind, and two that run at once do not disturb each other.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         download = _downloader(Path(scratch), cancelled)
-        what = "10 MB, once" if len(missing) == len(lock) else f"{len(missing)} of {len(lock)} jars"
+        what = f"{broker.size}, once" if len(missing) == len(lock) else f"{len(missing)} of {len(lock)} jars"
         progress(f"fetching {broker.label} ({what}) into {folder} ...")
         for number, coordinate in enumerate(missing, 1):
             name = coordinate.file_name

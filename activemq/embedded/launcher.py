@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from activemq.embedded import artifacts, fetch, logs, ports, ready
+from activemq.embedded import artifacts, ports, ready
+from activemq.embedded.awaiting import Starting
 from activemq.embedded.configuration import MIB, BrokerLimits, Configuration, Login, Role
+from activemq.embedded.fetch import checked_jars
 from activemq.embedded.folder import DataFolder
 from activemq.embedded.java import Java, find_java
 from activemq.embedded.process import BrokerProcess, start_process
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from activemq.embedded.standby import Standby
+
 _PORT_ATTEMPTS = 5
-_PROBE_INTERVAL = 0.02  # seconds
 
 
 def default_cache_dir() -> Path:
@@ -59,6 +61,8 @@ class EmbeddedBroker:
     :param quick: start faster and use less memory, at the price of throughput
     :param tcp_no_delay: ``False``: STOMP as on a broker as it is delivered, whose RECEIPT holds up the next MESSAGE
     :param jvm_options: more options for Java, after ours
+    :param standby: what it shares with a second broker of which one stands in for the other; ``start()`` then also
+        returns when it waits for its turn. See :class:`activemq.embedded.BrokerPair`, which makes both
     :param start_timeout: seconds; 1 is usual, 9 was seen on a saturated machine
     """
 
@@ -82,9 +86,12 @@ class EmbeddedBroker:
         quick: bool = True,
         tcp_no_delay: bool = True,
         jvm_options: Sequence[str] = (),
+        standby: Standby | None = None,
         start_timeout: float = 60.0,
     ) -> None:
         self._distribution = artifacts.distribution(kind)
+        if standby is not None and standby.kind != kind:
+            raise ValueError(f"{type(standby).__name__} is for {standby.kind}, not for {kind}")
         self._folder = None if data_dir is None else DataFolder(data_dir)
         self._fixed = {port for port in (stomp_port, openwire_port) if port}
         self._stomp_port = stomp_port
@@ -99,6 +106,7 @@ class EmbeddedBroker:
         self._quick = quick
         self._tcp_no_delay = tcp_no_delay
         self._jvm_options = tuple(jvm_options)
+        self._standby = standby
         self._start_timeout = start_timeout
         self._process: BrokerProcess | None = None
         self._configuration()  # says what is wrong with the arguments now and not at the start
@@ -207,6 +215,10 @@ class EmbeddedBroker:
             os.close(lock)  # the guardian keeps its copy for as long as the broker lives
         self._fixed = {self._stomp_port, self._openwire_port}
 
+    async def fetch(self) -> None:
+        """Bring the jars that are missing, which ``start()`` does too. Raises ``ArtifactError``."""
+        await self._jars()
+
     async def stop(self) -> None:
         """Stop it clean (SIGTERM, and SIGKILL should it hang); nothing happens if it does not run."""
         if self._process is not None:
@@ -216,6 +228,13 @@ class EmbeddedBroker:
         """``kill -9``, for tests and failure drills; returns once it is gone."""
         if self._process is not None:
             await self._process.kill()
+
+    async def is_live(self) -> bool:
+        """Whether it answers STOMP now; one that stands by does not."""
+        try:
+            return self.running and await ready.answers(self._stomp_port, self.login, self.passcode)
+        except ready.RefusedError:  # somebody else has its port
+            return False
 
     async def wait(self) -> int:
         """Wait until it ends, for whatever reason; returns the exit code, 128 + N if signal N ended it."""
@@ -241,6 +260,7 @@ class EmbeddedBroker:
             self._worker_queues,
             self._limits,
             tcp_no_delay=self._tcp_no_delay,
+            standby=self._standby,
         )
 
     async def _run_on_some_ports(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
@@ -267,24 +287,9 @@ class EmbeddedBroker:
             self._openwire_port = 0
 
     async def _jars(self) -> list[Path]:
-        """Return the checked jars. Should we be cancelled, the fetching thread ends at its next chunk."""
-        loop = asyncio.get_running_loop()
-        cancelled = threading.Event()
-
-        def progress(line: str) -> None:
-            loop.call_soon_threadsafe(self._progress, line)
-
-        try:
-            return await asyncio.to_thread(
-                fetch.ensure_jars,
-                self._distribution,
-                artifacts.load_lock(self._distribution),
-                self._cache_dir,
-                progress,
-                cancelled,
-            )
-        finally:
-            cancelled.set()
+        supplement = self._standby.supplement if self._standby else None
+        wanted = (self._distribution,) if supplement is None else (self._distribution, supplement)
+        return await checked_jars(wanted, self._cache_dir, self._progress)
 
     async def _run(self, java: Java, jars: Sequence[Path], folder: DataFolder, lock: int) -> None:
         """Make one attempt on the ports that are set."""
@@ -303,7 +308,11 @@ class EmbeddedBroker:
         finally:
             os.close(output)
         try:
-            await self._until_ready(self._process, folder)
+            waits = None if self._standby is None else self._standby.waits
+            starting = Starting(
+                self._process, folder, self._distribution.label, self._stomp_port, self.login, self.passcode, waits
+            )
+            await starting.until_up(self._start_timeout)
         except BaseException:  # also when cancelled: nothing of it stays behind
             await self._process.kill()
             raise
@@ -321,50 +330,13 @@ class EmbeddedBroker:
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
             *self._distribution.options,
+            *(self._standby.options if self._standby else ()),
             *self._jvm_options,
             "-cp",
             os.pathsep.join(map(str, jars)),
             self._distribution.main_class,
             *self._distribution.arguments,
         ]
-
-    async def _until_ready(self, process: BrokerProcess, folder: DataFolder) -> None:
-        ended = asyncio.ensure_future(process.wait())
-        probing = asyncio.ensure_future(self._probe())
-        both = (ended, probing)
-        try:
-            await asyncio.wait(both, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED)
-            if probing.done():
-                probing.result()
-            elif ended.done():
-                raise self._explain(ended.result(), folder)
-            else:
-                raise self._failed(f"did not answer within {self._start_timeout:g} s", folder)
-        finally:
-            for task in both:
-                task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
-
-    async def _probe(self) -> None:
-        try:
-            # nothing but the port itself tells when it opens
-            while not await ready.answers(self._stomp_port, self.login, self.passcode):  # noqa: ASYNC110
-                await asyncio.sleep(_PROBE_INTERVAL)
-        except ready.RefusedError as error:  # ours knows the login: somebody else was faster on that port
-            raise PortInUseError(self._stomp_port) from error
-
-    def _explain(self, code: int, folder: DataFolder) -> EmbeddedBrokerError:
-        text = logs.read_tail(folder.log)
-        if (port := logs.taken_port(text)) is not None:
-            return PortInUseError(port)
-        if logs.store_locked(text):
-            return folder.in_use()
-        # it exits with 0 after most failures
-        return self._failed(f"ended while starting{f' (exit code {code})' if code else ''}", folder)
-
-    def _failed(self, how: str, folder: DataFolder) -> BrokerStartError:
-        said = logs.telling_lines(logs.read_tail(folder.log)) or "nothing"
-        return BrokerStartError(f"{self._distribution.label} {how}. It said:\n  {said}", folder.kept_log)
 
 
 def _require_free(port: int) -> None:

@@ -38,3 +38,11 @@ def choose_free(*, besides: int = 0) -> int:
         if port != besides and is_free(port):
             return port
     raise OSError(errno.EADDRINUSE, f"no free port found between {_FIRST} and {_LAST}")
+
+
+def choose_several(count: int) -> list[int]:
+    """Return so many different free loopback ports; ``OSError`` if they were not found."""
+    chosen: set[int] = set()
+    while len(chosen) < count:
+        chosen.add(choose_free())
+    return list(chosen)

@@ -8,14 +8,24 @@ from __future__ import annotations
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Final
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from activemq.embedded.configuration import Role
+from activemq.embedded.standby import (
+    FILE_RETRY,
+    LEASE,
+    LEASE_RENEWED_EVERY,
+    SESSION,
+    Replica,
+    SharedDatabase,
+    SharedFile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from activemq.embedded.configuration import BrokerLimits, Configuration, Login
+    from activemq.embedded.standby import Standby
 
 _LOGIN_MODULE: Final = "org.apache.activemq.artemis.spi.core.security.jaas.PropertiesLoginModule"
 # The realm's name is the acceptors' `securityDomain`; the files are beside this one.
@@ -32,6 +42,76 @@ _EMBEDDED: Final = {
     "name": "embedded",
 }
 
+_KAHADB: Final = Template("""\
+      <!-- A folder in use is an error at once; the default is to wait for ever as somebody's slave. -->
+      <kahaDB directory="$data/kahadb" journalMaxFileLength="8mb" enableJournalDiskSyncs="true">
+        <locker>
+          <shared-file-locker failIfLocked="true"/>
+        </locker>
+      </kahaDB>""")
+_SHARED_KAHADB: Final = Template("""\
+      <!-- Whoever has the lock is live; it looks every now and then whether it still has it. -->
+      <kahaDB directory=$folder journalMaxFileLength="8mb" enableJournalDiskSyncs="true" lockKeepAlivePeriod="$retry">
+        <locker>
+          <shared-file-locker lockAcquireSleepInterval="$retry"/>
+        </locker>
+      </kahaDB>""")
+_DATA_SOURCE: Final = Template("""\
+  <bean id="store" class="org.apache.commons.dbcp2.BasicDataSource" destroy-method="close">
+    <property name="driverClassName" value="org.mariadb.jdbc.Driver"/>
+    <property name="url" value=$url/>
+    <property name="username" value=$user/>
+    <property name="password" value=$password/>
+    <property name="poolPreparedStatements" value="true"/>
+    <property name="maxTotal" value="20"/>
+  </bean>
+""")
+_JDBC: Final = Template("""\
+      <!-- The adapter by its name: this driver's is not known, and what is taken then keeps no message over 64 KiB.
+           The lease's length is the pause between two attempts to get it. -->
+      <jdbcPersistenceAdapter dataSource="#store" dataDirectory="." lockKeepAlivePeriod="$renewed_every">
+        <adapter><mysql-jdbc-adapter/></adapter>
+        <locker><lease-database-locker leaseHolderId=$holder lockAcquireSleepInterval="$lease"/></locker>
+      </jdbcPersistenceAdapter>""")
+_LEASE_LOST: Final = """\
+    <!-- Without its database it closes its connectors, and opens them again only if the lease is still its own. -->
+    <ioExceptionHandler>
+      <bean xmlns="http://www.springframework.org/schema/beans"
+            class="org.apache.activemq.util.LeaseLockerIOExceptionHandler"/>
+    </ioExceptionHandler>
+"""
+# Two equals: whoever gets the lock is live, and nothing fails back, which would be another interruption.
+_PAIR: Final = Template("""\
+    <cluster-user>pair</cluster-user>
+    <cluster-password>$password</cluster-password>
+    <connectors>
+      <connector name="self">$own</connector>
+      <connector name="peer">$peer</connector>
+    </connectors>
+    <ha-policy>
+      <replication>
+        <primary>
+          <manager>
+            <class-name>org.apache.activemq.artemis.lockmanager.zookeeper.CuratorDistributedLockManager</class-name>
+            <properties>
+              <property key="connect-string" value=$zookeeper/>
+              <property key="session-ms" value="$session"/>
+              <property key="connection-ms" value="2000"/>
+              <property key="namespace" value="activemq"/>
+            </properties>
+          </manager>
+          <coordination-id>bridge-pair</coordination-id>
+        </primary>
+      </replication>
+    </ha-policy>
+    <cluster-connections>
+      <cluster-connection name="pair">
+        <connector-ref>self</connector-ref>
+        <static-connectors><connector-ref>peer</connector-ref></static-connectors>
+      </cluster-connection>
+    </cluster-connections>
+""")
+
 
 def render(kind: str, configuration: Configuration) -> dict[str, str]:
     """Return the files: path below the data folder → text. ``kind`` is one of the distributions'."""
@@ -43,7 +123,16 @@ def _classic(configuration: Configuration) -> dict[str, str]:
         classic_user(login.name, login.passcode, sorted(login.roles, key=lambda role: role.value))
         for login in configuration.logins
     )
-    places = {**_EMBEDDED, "data": ".", "users": users, "placeholders": "", "tcp_no_delay": "false"}
+    beans, persistence, io_errors = _classic_store(configuration.standby)
+    places = {
+        **_EMBEDDED,
+        "data": ".",
+        "users": users,
+        "placeholders": beans,
+        "persistence": persistence,
+        "io_errors": io_errors,
+        "tcp_no_delay": "false",
+    }
     if configuration.tcp_no_delay:
         places["tcp_no_delay"] = "true"
     return {
@@ -52,7 +141,10 @@ def _classic(configuration: Configuration) -> dict[str, str]:
 
 
 def _artemis(configuration: Configuration) -> dict[str, str]:
+    standby = configuration.standby
     places = _where(configuration, {**_EMBEDDED, "data": "data"})
+    if isinstance(standby, Replica):
+        places |= {"name": standby.name, "high_availability": _artemis_pair(standby, configuration)}
     return {
         "etc/broker.xml": artemis_xml(configuration.worker_queues, configuration.limits, places),
         "etc/login.config": LOGIN_CONFIG,
@@ -76,12 +168,15 @@ def _where(configuration: Configuration, places: Mapping[str, str]) -> dict[str,
 def classic_xml(worker_queues: Sequence[str], limits: BrokerLimits, places: Mapping[str, str]) -> str:
     """Return activemq.xml. ``places`` are the template's other fields: names, folders, addresses, users."""
     queues = "\n".join(_classic_queue(queue) for queue in worker_queues)
-    return _fill("classic-activemq.xml", limits, {**places, "worker_queues": queues})
+    own = {"placeholders": "", "persistence": _KAHADB.substitute(data=places["data"]), "io_errors": ""}
+    return _fill("classic-activemq.xml", limits, {**own, **places, "worker_queues": queues})
 
 
 def artemis_xml(worker_queues: Sequence[str], limits: BrokerLimits, places: Mapping[str, str]) -> str:
     """Return broker.xml. ``places`` are the template's other fields: names, folders, addresses."""
-    return _fill("artemis-broker.xml", limits, {**places, "queues": _artemis_queues(worker_queues)})
+    return _fill(
+        "artemis-broker.xml", limits, {"high_availability": "", **places, "queues": _artemis_queues(worker_queues)}
+    )
 
 
 def _fill(template: str, limits: BrokerLimits, places: Mapping[str, str]) -> str:
@@ -96,6 +191,40 @@ def _fill(template: str, limits: BrokerLimits, places: Mapping[str, str]) -> str
         connect_timeout=limits.connect_timeout,
         connect_timeout_ms=limits.connect_timeout * 1_000,
         silence_ms=limits.silence * 1_000,
+    )
+
+
+def _classic_store(standby: Standby | None) -> tuple[str, str, str]:
+    """Return what stands before the broker, in its persistence adapter, and after that."""
+    if isinstance(standby, SharedDatabase):
+        return _DATA_SOURCE.substitute(_database(standby)), _JDBC.substitute(_database(standby)), _LEASE_LOST
+    if isinstance(standby, SharedFile):
+        return "", _SHARED_KAHADB.substitute(folder=quoteattr(str(standby.folder)), retry=_ms(FILE_RETRY)), ""
+    return "", _KAHADB.substitute(data="."), ""
+
+
+def _database(standby: SharedDatabase) -> dict[str, str]:
+    return {
+        "url": quoteattr(standby.url),
+        "user": quoteattr(standby.user),
+        "password": quoteattr(standby.password),
+        "holder": quoteattr(standby.holder),
+        "lease": _ms(LEASE),
+        "renewed_every": _ms(LEASE_RENEWED_EVERY),
+    }
+
+
+def _ms(seconds: float) -> str:
+    return str(int(seconds * 1_000))
+
+
+def _artemis_pair(standby: Replica, configuration: Configuration) -> str:
+    return _PAIR.substitute(
+        password=escape(standby.password),
+        own=f"tcp://{configuration.address}:{configuration.openwire_port}",
+        peer=f"tcp://{configuration.address}:{standby.peer_port}",
+        zookeeper=quoteattr(standby.zookeeper),
+        session=_ms(SESSION),
     )
 
 

@@ -16,11 +16,11 @@ from activemq import Frame
 from activemq.errors import BufferFullError, LocalProtocolError, NotConnectedError
 from bridge import translate
 from bridge.access import ANYBODY
-from bridge.asgi import WITHOUT_CONTENT, respond
+from bridge.asgi import WITHOUT_CONTENT, CallerGoneError, respond
 from bridge.endpoints.ended import ended_of
 from bridge.endpoints.job_call import JobCall
 from bridge.endpoints.outcomes import WITHDRAWN, no_worker, problem_of, queue_full
-from bridge.endpoints.reading import CallerGoneError, Reading, too_large
+from bridge.endpoints.reading import Reading, too_large
 from bridge.endpoints.stream import stream_for
 from bridge.exchange import End
 from bridge.figures import CALLER_GONE
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from bridge.link import Link
     from bridge.lookout import Lookout
     from bridge.routing import Router, ServedRoute
+    from bridge.tracing import CallTrace, Tracing
     from bridge.translate import Answer, Head, Preferences
 
 log = logging.getLogger(__name__)
 
 # An unread body up to this size is cheaper to read to its end than a new connection is to make.
 READ_TO_THE_END: Final = 64 * 1024  # bytes
+HTTP_VERSIONS: Final = frozenset({"1.0", "1.1", "2"})  # as ASGI names them
 DISCARD_AT_MOST: Final = 1024 * 1024  # bytes; of an HTTP/2 stream, which cannot be closed alone
 
 
@@ -71,6 +73,7 @@ class CallEndpoint:
         link: Link,
         lookout: Lookout,
         jobs: JobService,
+        tracing: Tracing | None = None,
     ) -> None:
         self.rules = rules
         self.access = access
@@ -82,6 +85,7 @@ class CallEndpoint:
         self.lookout = lookout
         self.jobs = jobs
         self.book = book
+        self.tracing = tracing
         self.loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,9 +107,17 @@ class CallEndpoint:
             self._note(call)
 
     def _note(self, call: Call) -> None:
-        trace_id = None if call.head is None else translate.sampled_trace(call.head)
-        figures = None if call.route is None else call.route.counts.figures
-        self.book.note(figures, ended_of(call, self.loop.time()), trace_id)
+        now, head = self.loop.time(), call.head
+        trace = call.trace
+        if self.tracing is not None and trace is None:  # refused before its trace was read
+            came = () if head is None else translate.parent_that_came(head)
+            trace = self.tracing.begin(call.scope, call.route, came, now - call.started)
+        if trace is None:
+            ended = ended_of(call, now, "" if head is None else translate.sampled_trace(head))
+        else:
+            ended = ended_of(call, now, trace.sampled)
+            trace.end(ended)
+        self.book.note(None if call.route is None else call.route.counts.figures, ended)
 
 
 class Call:
@@ -131,6 +143,7 @@ class Call:
         "status",
         "stream",
         "told",
+        "trace",
         "unread",
         "wait",
         "watcher",
@@ -159,6 +172,7 @@ class Call:
         self.watcher: asyncio.Task[None] | None = None
         self.first_worker: asyncio.Task[None] | None = None
         self.stream: Stream | None = None
+        self.trace: CallTrace | None = None  # where the bridge traces, once the head is read
 
     async def run(self) -> None:
         """Go the whole way. Raises :class:`Problem` for every answer that is not a worker's."""
@@ -206,8 +220,7 @@ class Call:
         except Problem as no_route:
             problem = no_route  # but framing comes first
         head = translate.read_head(scope["headers"], route.passes if route else {})
-        if head.host is None and scope["http_version"] == "1.1":
-            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+        _check_version(head, scope["http_version"])
         self.head = head
         self.unread = _has_body(head, scope)
         self.principal = principal = await endpoint.access.identify(head, scope)
@@ -216,7 +229,11 @@ class Call:
         endpoint.access.permit(principal, head, route.settings.name)
         target = translate.target_of(raw_path, scope["query_string"])
         properties = translate.properties_of(head, target, method, parameters)
-        properties += translate.trace_of(head, endpoint.exchange.new_id())
+        if endpoint.tracing is None:
+            properties += translate.trace_of(head, endpoint.exchange.new_id())
+        else:
+            age = endpoint.loop.time() - self.started
+            self.trace = endpoint.tracing.begin(scope, route, translate.trace_that_came(head), age)
         if principal.name:
             properties.append(("caller", principal.name))
         if head.content_length is not None and head.content_length > route.settings.max_body:
@@ -274,6 +291,7 @@ class Call:
                     body,
                     text=translate.as_text(settings.message, head, body),
                     in_parts=self.stream is not None,
+                    trace=self.trace,
                 )
             except BaseException as error:
                 self._close(held, route)
@@ -452,6 +470,17 @@ class Call:
         if problem.name in ("draining", "body-timeout") or self.head is None:
             return True  # RFC 9110, 15.5.9 for the body that did not come; where the next request begins is unknown
         return self.unread and (self.head.chunked or (self.head.content_length or 0) > READ_TO_THE_END)
+
+
+def _check_version(head: Head, version: str) -> None:
+    """Refuse what a version of HTTP does not allow; ``version`` as ASGI names it. Raises :class:`Problem`."""
+    if version == "1.1":
+        if head.host is None:
+            raise translate.invalid("host", "must be there")  # RFC 9112, 3.2
+    elif version not in HTTP_VERSIONS:  # httptools takes 0.9 and 2.0 there, h11 any
+        raise translate.invalid("version", "must be HTTP/1.0, 1.1 or 2")
+    elif head.chunked and version == "1.0":
+        raise translate.invalid("transfer-encoding", "is not of HTTP/1.0")  # RFC 9112, 6.1
 
 
 def _has_body(head: Head, scope: Scope) -> bool:

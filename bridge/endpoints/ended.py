@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _PATH: Final = 200  # bytes that are kept of one: whoever makes paths up must not fill the memory
 
 
-def ended_of(call: Call, now: float) -> Ended:
-    """Return it; ``now``: the loop's time, seconds."""
+def ended_of(call: Call, now: float, trace_id: str) -> Ended:
+    """Return it; ``now``: the loop's time, seconds; ``trace_id``: of a trace that is sampled, else empty."""
     route, told, scope = call.route, call.told, call.scope
     return Ended(
         call.correlation_id,
@@ -30,4 +30,5 @@ def ended_of(call: Call, now: float) -> Ended:
         None if told is None else told.queue_ms,
         None if told is None else told.work_ms,
         call.attempt,
+        trace_id,
     )

@@ -75,6 +75,7 @@ def _call(ended: Ended, clock: Callable[[], float]) -> dict[str, Any]:
         "correlation_id": ended.correlation_id,
         "route": ended.route or None,
         "caller": ended.caller or None,
+        "trace_id": ended.trace_id or None,
         "method": ended.method,
         "path": ended.path.decode("latin-1"),
         "status": ended.status or None,

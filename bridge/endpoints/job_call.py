@@ -66,6 +66,10 @@ class JobCall:
             key=key,
         )
         own = own_properties(settings, job.rules)
+        if call.trace is not None:
+            client = self._jobs.client
+            kind = client.profile.kind if client.connected else "auto"
+            own += tuple(call.trace.sends(kind, settings.queue, job.id))
         if raw_key is not None:
             own += (("idempotency_key", raw_key.decode("ascii")),)
         request = Request(
@@ -77,6 +81,8 @@ class JobCall:
         )
         self._submitted = await self._jobs.submit(job, request)
         call.correlation_id = self._submitted.job.id
+        if call.trace is not None:
+            call.trace.submitted(self._submitted.posting)
         call.is_shared = self._submitted.posting is None
 
     async def answer(self) -> None:

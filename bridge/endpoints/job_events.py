@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bridge import translate
+from bridge.asgi import CallerGoneError
 from bridge.endpoints.job_answers import PREFIX
-from bridge.endpoints.reading import CallerGoneError
 from bridge.endpoints.stream import KEEP_ALIVE
 from bridge.events import MAX_EVENT, SILENCE, as_json, done_of, encode_event, head_of
 from bridge.exchange import End

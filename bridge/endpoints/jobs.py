@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from bridge import translate
 from bridge.access import ANYBODY
-from bridge.asgi import respond
+from bridge.asgi import CallerGoneError, respond
 from bridge.endpoints.job_answers import as_document, as_result, state_header
 from bridge.endpoints.job_events import Events, begin_at, last_event_id
-from bridge.endpoints.reading import CallerGoneError
 from bridge.events import STREAM_HEADERS
 from bridge.exchange import End
 from bridge.jobs.model import Job, State

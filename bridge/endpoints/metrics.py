@@ -14,15 +14,23 @@ if TYPE_CHECKING:
 
     from bridge.endpoints.gate import Gate
     from bridge.figures.exposition import Exposition
+    from bridge.figures.siblings import Siblings
     from bridge.routing import ServedRoute
 
 
-def metrics_route(exposition: Exposition, gate: Gate) -> Route:
-    """Return the page; ``gate`` knows the operator, whose key Prometheus sends as ``authorization: credentials``."""
+def metrics_route(exposition: Exposition, siblings: Siblings | None, gate: Gate) -> Route:
+    """Return the page, of all processes if there are several.
+
+    ``gate`` knows the operator, whose key Prometheus sends as ``authorization: credentials``.
+    """
 
     async def metrics(request: Request) -> Response:
         gate.check_admin(request)
-        text, content_type = exposition.render(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        if siblings is None:
+            text, content_type = exposition.render(accept)
+        else:
+            text, content_type = exposition.render(accept, await siblings.ask(), siblings.number)
         return Response(text, headers={"cache-control": "no-store", "content-type": content_type})
 
     return Route("/-/metrics", metrics, methods=["GET"])

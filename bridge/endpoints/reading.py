@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.asgi import CallerGoneError
 from bridge.problems import Problem
 
 if TYPE_CHECKING:
     from bridge.endpoints.call import Call
-
-
-class CallerGoneError(Exception):
-    """The caller left before the message was sent: there is nobody to answer and nothing to undo."""
 
 
 class Reading:

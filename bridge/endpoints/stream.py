@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from activemq import Frame
 from bridge import translate
+from bridge.asgi import CallerGoneError
 from bridge.endpoints.outcomes import problem_of
-from bridge.endpoints.reading import CallerGoneError
 from bridge.events import MAX_EVENT, SILENCE, STREAM_HEADERS, as_json, document_of, done_of, encode_event, is_asked_for
 from bridge.exchange import End, Refused
 from bridge.link import attempt_of

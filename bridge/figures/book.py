@@ -31,9 +31,9 @@ class Book:
         self.unrouted = RouteFigures()  # of calls that were refused before it was clear which route they are for
         self.ledger = Ledger()
 
-    def note(self, figures: RouteFigures | None, ended: Ended, trace_id: str | None) -> None:
-        """Count a call and keep it; ``figures``: its route's; ``trace_id``: of the trace that its caller samples."""
-        (figures or self.unrouted).ended(ended.outcome, ended.took, trace_id)
+    def note(self, figures: RouteFigures | None, ended: Ended) -> None:
+        """Count a call and keep it; ``figures``: its route's."""
+        (figures or self.unrouted).ended(ended.outcome, ended.took, ended.trace_id)
         self.ledger.note(ended)
         if self._access == "all" or (self._access == "problems" and ended.status >= _TROUBLE):
             access_log.info("%s", Line(ended), extra=fields_of(ended))

@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.samples import Exemplar
 
 from bridge.figures.histogram import BOUNDS
+from bridge.figures.together import packed, together, unpacked
 from bridge.presence import UNKNOWN
 
 if TYPE_CHECKING:
@@ -30,7 +31,20 @@ if TYPE_CHECKING:
     from bridge.figures.histogram import Histogram
     from bridge.figures.snapshot import Snapshot
 
+    Rendered = tuple[bytes, str]
+
 _UNROUTED: Final = ""  # the label of calls for no route
+
+
+class _All:
+    """What an encoder is given in the place of a registry."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        """Return all."""
+        return self._metrics
 
 
 class Exposition:
@@ -45,10 +59,21 @@ class Exposition:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the text and its media type: OpenMetrics, with exemplars, for those who ask for it."""
+    def render(self, accept: str, others: Mapping[int, bytes | None] | None = None, number: int = 1) -> Rendered:
+        """Return the text and its media type: OpenMetrics, with exemplars, for those who ask for it.
+
+        ``others``: what the other processes said (:meth:`packed`), by their number; ``number``: ours.
+        """
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        if others is None:
+            return encode(self._registry), content_type
+        parts: dict[int, Iterable[Metric] | None] = {number: self._registry.collect()}
+        parts |= {other: None if said is None else _read(said) for other, said in others.items()}
+        return encode(_All(list(together(parts)))), content_type
+
+    def packed(self) -> bytes:
+        """Return all figures for another process."""
+        return packed(self._registry.collect())
 
     def describe(self) -> Iterable[Metric]:
         """Return no description: the registry would look at everything once to learn the names."""
@@ -66,11 +91,20 @@ class Exposition:
         )
         yield _gauge("mqbridge_store_up", "Whether the store of jobs is there.", now.store_up)
         yield _gauge("mqbridge_held", "Calls and waiting requests that are held.", now.held)
+        yield _gauge("mqbridge_max_held", "How many the bridge may hold.", now.max_held)
         yield _gauge("mqbridge_body_memory_bytes", "Bodies that are being read or wait to be sent.", now.body_memory)
+        yield _gauge("mqbridge_max_body_memory_bytes", "How much they may be together.", now.max_body_memory)
         yield CounterMetricFamily("mqbridge_stray_replies", "Replies that nobody waited for.", now.stray_replies)
         yield from _of_routes(now)
         yield from _of_queues(now)
         yield _by("caller", "mqbridge_caller_held", "What a caller of the settings holds.", now.callers)
+
+
+def _read(said: bytes) -> list[Metric] | None:
+    try:
+        return unpacked(said)
+    except ValueError:  # it died while it said so
+        return None
 
 
 def _of_routes(now: Snapshot) -> Iterator[Metric]:
@@ -93,6 +127,8 @@ def _of_routes(now: Snapshot) -> Iterator[Metric]:
     yield _by("route", "mqbridge_route_held", "Its calls that are held.", [(r.name, r.held) for r in now.routes])
     limits = [(route.name, route.max_held) for route in now.routes]
     yield _by("route", "mqbridge_route_max_held", "How many calls it may hold.", limits)
+    times = [(route.name, route.timeout) for route in now.routes]
+    yield _by("route", "mqbridge_route_timeout_seconds", "How long a call is held at most.", times)
     oldest = [(route.name, route.oldest) for route in now.routes]
     yield _by("route", "mqbridge_oldest_call_age_seconds", "How long its oldest call at the broker is held.", oldest)
 

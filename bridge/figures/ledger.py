@@ -23,7 +23,7 @@ class Ended(NamedTuple):
     ``at``: when its head arrived, seconds of the loop's clock; ``sent`` and ``took``: seconds from then until its
     message was sent (None: it was not) and until its answer. ``outcome``: as :class:`RouteFigures` counts it;
     ``detail``: a problem's. ``queue_ms``, ``work_ms``: as the worker told; ``attempt``: the last that began, 0: none
-    is known.
+    is known; ``trace_id``: of a trace that somebody samples, 32 hex digits, else empty.
     """
 
     correlation_id: str
@@ -40,6 +40,7 @@ class Ended(NamedTuple):
     queue_ms: float | None
     work_ms: float | None
     attempt: int
+    trace_id: str = ""
 
 
 class Ledger:

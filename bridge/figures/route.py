@@ -30,11 +30,11 @@ class RouteFigures:
         self.queued = Histogram()
         self.worked = Histogram()
 
-    def ended(self, outcome: str, seconds: float, trace_id: str | None = None) -> None:
-        """Count the end of a call; ``trace_id``: 32 hex digits of a trace that its caller samples."""
+    def ended(self, outcome: str, seconds: float, trace_id: str = "") -> None:
+        """Count the end of a call; ``trace_id``: 32 hex digits of a trace that somebody samples, or empty."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         place = self.took.note(seconds)
-        if trace_id is not None:
+        if trace_id:
             self.took.exemplars[place] = Exemplar(trace_id, seconds, time.time())
 
     def told(self, answer: Answer, *, worked: bool = True) -> str:

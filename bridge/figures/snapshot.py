@@ -35,7 +35,9 @@ class Snapshot:
     connections: int
     store_up: bool
     held: int
+    max_held: int
     body_memory: int  # bytes
+    max_body_memory: int  # bytes
     stray_replies: int
     routes: Sequence[RouteNow]
     unrouted: RouteFigures

@@ -98,6 +98,20 @@ def check_public_url(text: str) -> str:
     return text
 
 
+def check_collector_url(text: str) -> str:
+    """`text`, if it is empty or an http(s) URL that OTLP's own paths can be appended to."""
+    if not text:
+        return text
+    parts = _split(text)
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and password: set OTEL_EXPORTER_OTLP_HEADERS in the environment")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _PRINTABLE_ASCII.fullmatch(text):
+        raise ValueError(f'must be a URL such as "http://127.0.0.1:4318" (is {show(text)})')
+    if parts.query or parts.fragment or text.endswith(("/", "?", "#")) or parts.path.endswith("/v1/traces"):
+        raise ValueError(f"must end before /v1/traces, without a slash, a query and a fragment (is {show(text)})")
+    return text
+
+
 def check_jwks_url(text: str) -> str:
     """`text`, if it is an https URL, or an http one of this machine: keys that anybody could replace prove nothing."""
     parts = _split(text)

@@ -16,7 +16,15 @@ from activemq.brokers.profile import QUEUE_NAME
 from bridge.certificates import subject_of_name
 from bridge.schema import BodySchema
 
-from .addresses import BrokerUrl, check_bind, check_jwks_url, check_origin, check_public_url, parse_broker_url
+from .addresses import (
+    BrokerUrl,
+    check_bind,
+    check_collector_url,
+    check_jwks_url,
+    check_origin,
+    check_public_url,
+    parse_broker_url,
+)
 from .faults import show
 from .headers import check_passed_header
 from .paths import check_path
@@ -241,6 +249,9 @@ Vhost = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line
 Stream = Annotated[Literal[False, True, "body"], BeforeValidator(_stream)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
 CertificateSubject = Annotated[str, AfterValidator(_certificate_subject)]
+CollectorUrl = Annotated[str, AfterValidator(check_collector_url)]
+ServiceName = Annotated[str, Field(max_length=120), AfterValidator(_one_line)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 JwksUrl = Annotated[str, AfterValidator(check_jwks_url)]
 # With a name of a token it is a caller's name, which the store bounds.
 Issuer = Annotated[str, Field(min_length=1, max_length=120)]

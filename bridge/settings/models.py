@@ -16,6 +16,7 @@ from .fields import (
     AsArray,
     Bind,
     CertificateSubject,
+    CollectorUrl,
     Count,
     Duration,
     DurationOrZero,
@@ -37,6 +38,8 @@ from .fields import (
     Rate,
     Schema,
     Secret,
+    ServiceName,
+    Share,
     Size,
     StoreUrl,
     Stream,
@@ -69,10 +72,12 @@ class Server(Section):
     bind: Annotated[tuple[Bind, ...], AsArray, NotEmpty] = ("127.0.0.1:8080",)
     implementation: Literal["auto", "uvicorn", "hypercorn"] = "auto"
     max_held: Count = 10_000
+    max_connections: Count = 20_000
     max_body_memory: Size = 256 * MIB
     http2: bool = False
     public_url: PublicUrl = ""
     allow_anonymous: bool = False
+    head_timeout: Duration = 10.0
     body_timeout: Duration = 10.0
     drain: Duration = 35.0
     tls_certificate: File = None
@@ -121,6 +126,17 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
     access: Literal["all", "problems", "none"] = "problems"
+
+
+class Tracing(Section):
+    """`[tracing]`: where spans go. No `endpoint`: nowhere, unless the environment of the command says otherwise.
+
+    `sample`: the share of the traces that begin here that is kept; 1: what the environment says, or all.
+    """
+
+    endpoint: CollectorUrl = ""
+    service_name: ServiceName = ""
+    sample: Share = 1.0
 
 
 class Caller(Section):
@@ -204,6 +220,7 @@ class Document(Section):
     admin: Admin = Admin()
     cors: Cors = Cors()
     log: Log = Log()
+    tracing: Tracing = Tracing()
     callers: Annotated[tuple[Caller, ...], AsArray, Field(alias="caller")] = ()
     jwt: Jwt | None = None
     routes: Annotated[tuple[Route, ...], AsArray, Field(alias="route")] = ()
@@ -223,6 +240,7 @@ TABLES: Mapping[str, type[Section]] = MappingProxyType(
         "admin": Admin,
         "cors": Cors,
         "log": Log,
+        "tracing": Tracing,
         "jwt": Jwt,
     }
 )

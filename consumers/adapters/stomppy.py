@@ -22,7 +22,16 @@ from activemq.errors import ConnectionLostError, MessageError, ProtocolError, Se
 from activemq.frames import Frame
 from activemq.message import POISON, RequestMessage, encode_copy, encode_poison, encode_reply
 from consumers.adapters.stomppy_link import Link
-from consumers.answer import call_of, deadline_of, described, encode_answer, replies_to, timings
+from consumers.answer import (
+    call_of,
+    deadline_of,
+    described,
+    encode_answer,
+    has_lost_its_body,
+    refusal,
+    replies_to,
+    timings,
+)
 from consumers.counts import Counts
 from consumers.handler import is_async, make_call
 from consumers.policies.attempts import Verdict, judge, told
@@ -243,6 +252,10 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
             self.counts.skipped += 1
             log.info("call %s: over before it was picked up, not run", call)
             return None, []
+        if has_lost_its_body(message):
+            self.counts.unreadable += 1
+            log.error("call %s: not run: a Map, Object or Stream message, whose body STOMP is not shown", call)
+            return refusal(), []
         started = time.perf_counter()
         outcome = self._outcome(Request(message, self._clock))
         return outcome, timings(message, deadline, self._name, picked_up, time.perf_counter() - started)

@@ -10,6 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from activemq.errors import MessageError
+from consumers.answer import has_lost_its_body
 
 if TYPE_CHECKING:
     from activemq.message import RequestMessage
@@ -30,9 +31,10 @@ class Verdict(enum.Enum):
 def judge(message: RequestMessage) -> Verdict:
     """Say what to do; raises MessageError for an attempt that is not a number.
 
-    A message whose body was over the worker's limit is "run" at once, which refuses it: a copy would have no body.
+    A message whose body is not here, over the worker's limit or lost on its way, is "run" at once, which refuses it: a
+    copy would have no body.
     """
-    if not message.redelivered or message.frame.oversize:
+    if not message.redelivered or message.frame.oversize or has_lost_its_body(message):
         return Verdict.RUN
     if message.text("redeliver") == "false":
         return Verdict.LOST

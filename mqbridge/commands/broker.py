@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from activemq.embedded import EmbeddedBroker, Login, Role
 from activemq.errors import EmbeddedBrokerError
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce, say
 from mqbridge.environment import places, read_secret
 from mqbridge.lifetime import stop_signals
+from mqbridge.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ async def run_broker(
 
     Beside ``login``, which may do what bridges and workers may, there are ``worker`` and ``admin`` with their rights.
     """
-    passcode, where = _passcode(data, passcode_file)
+    passcode, where = passcode_of(data, passcode_file)
     try:
         others = [
             Login(role.name.lower(), _made_passcode(data / f"{role.name.lower()}-passcode"), frozenset({role}))
@@ -56,8 +58,10 @@ async def run_broker(
     with stop_signals() as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
-            async with broker:
-                say(f"broker ready on {broker.stomp_url}")
+            async with AsyncExitStack() as stack:
+                with Progress("starting the broker"):
+                    await stack.enter_async_context(broker)
+                announce(f"broker ready on {broker.stomp_url}")
                 say(f"JMS clients: {broker.openwire_url}; login {broker.login}, passcode in {where}")
                 names = ", ".join(f"{other.name} ({other.name}-passcode)" for other in others)
                 say(f"with less or other rights: {names}, in {data}")
@@ -75,8 +79,8 @@ async def run_broker(
     return 0
 
 
-def _passcode(data: Path, passcode_file: Path | None) -> tuple[str, Path]:
-    """Return the passcode and where it is written; a data folder keeps the one that was made for it."""
+def passcode_of(data: Path, passcode_file: Path | None) -> tuple[str, Path]:
+    """Return the passcode, and where it is written; a data folder keeps the one that was made for it."""
     if passcode_file is not None:
         return read_secret(passcode_file), passcode_file
     path = data / "passcode"

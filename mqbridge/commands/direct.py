@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from activemq.local import LocalBroker
+from bridge.app import Bridge
 from bridge.listening import BindError
 from bridge.server import run
 from bridge.settings import Route, Server, Settings, SettingsError, faults_together
 from mqbridge.commands.serve import read_settings, with_admin_key
-from mqbridge.console import CommandError, say
+from mqbridge.console import CommandError, announce
+from mqbridge.tracing import bridge_spans, tracer_provider, worker_spans
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from activemq import Client
     from bridge.settings import Broker, Caller, Jwt
     from consumers import Worker
+    from consumers.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -38,29 +42,35 @@ def serve_worker(worker: Worker, settings: Settings, concurrency: int) -> int:
     queues = ", ".join(f"{queue} × {number}" for queue, number in slots.items())
     stop = asyncio.Event()
 
-    @asynccontextmanager
-    async def beside() -> AsyncIterator[Callable[[Broker], Client]]:
-        broker = LocalBroker()
-        async with _working(worker, broker.client(), concurrency, stop):
-            yield lambda _: broker.client()
+    with tracer_provider(worker.name, settings.tracing) as provider:
+        tracing = worker_spans(provider)
 
-    try:
-        cut = run(
-            with_admin_key(settings),
-            lambda addresses: say(f"worker ready on {' '.join(addresses)} ({queues})"),
-            drain_on=stop,
-            beside=beside,
-        )
-    except BindError as error:
-        raise CommandError(str(error)) from error
+        @asynccontextmanager
+        async def beside() -> AsyncIterator[Callable[[Broker], Client]]:
+            broker = LocalBroker()
+            async with _working(worker, broker.client(), concurrency, stop, tracing):
+                yield lambda _: broker.client()
+
+        try:
+            cut = run(
+                with_admin_key(settings),
+                lambda addresses: announce(f"worker ready on {' '.join(addresses)} ({queues})"),
+                drain_on=stop,
+                beside=beside,
+                make=partial(Bridge, tracing=bridge_spans(provider)),
+            )
+        except BindError as error:
+            raise CommandError(str(error)) from error
     return 1 if cut else 0
 
 
 @asynccontextmanager
-async def _working(worker: Worker, client: Client, concurrency: int, stop: asyncio.Event) -> AsyncIterator[None]:
+async def _working(
+    worker: Worker, client: Client, concurrency: int, stop: asyncio.Event, tracing: Tracing | None
+) -> AsyncIterator[None]:
     """Have the worker's slots wait for messages; leaving drains them. ``stop`` is set if they end by themselves."""
     leave, ready = asyncio.Event(), asyncio.Event()
-    working = asyncio.create_task(worker.run(client, concurrency, leave, ready.set), name="worker")
+    working = asyncio.create_task(worker.run(client, concurrency, leave, ready.set, tracing), name="worker")
     working.add_done_callback(lambda _: stop.set())
     waiting = asyncio.create_task(ready.wait())
     try:

@@ -12,8 +12,9 @@ import typer
 
 from mqbridge.asking import RefusedError, ask, bridge_at
 from mqbridge.console import CommandError, say
-from mqbridge.letters import print_letter, print_letters, print_shelves, printable
+from mqbridge.letters import print_letter, print_letters, print_shelves
 from mqbridge.progress import Progress
+from mqbridge.tables import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

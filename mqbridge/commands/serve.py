@@ -9,8 +9,13 @@ import re
 import secrets
 import signal
 import socket
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from bridge.app import Bridge
 from bridge.jobs.store import StoreRefusedError
 from bridge.listening import BindError, Place, share
 from bridge.server import run
@@ -18,15 +23,16 @@ from bridge.sessions import SECRET_BYTES
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
-from mqbridge.commands.processes import Supervisor
-from mqbridge.console import CommandError, log_to_stderr, say
-from mqbridge.environment import ADMIN_KEY_SHA256, SESSIONS, environment
+from mqbridge.commands.processes import READY, Kind, Supervisor
+from mqbridge.console import CommandError, announce, log_to_stderr, say
+from mqbridge.environment import ADMIN_KEY_SHA256, FOLDER, SESSIONS, environment
 from mqbridge.lifetime import without_threads
+from mqbridge.notify import NOTIFY_SOCKET
+from mqbridge.tracing import bridge_spans, tracer_provider
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Sequence
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 _PLACE: Final = re.compile(r"(?P<number>[0-9]{1,4})/(?P<of>[0-9]{1,4}):(?P<descriptors>[0-9]+(?:,[0-9]+)*)")
@@ -45,12 +51,14 @@ def serve(config: Path, log_level: str | None = None, place: Place | None = None
         for note in settings.notes:
             log.warning("%s", note)
     try:
-        cut = run(
-            settings,
-            lambda addresses: say(f"ready on {' '.join(addresses)}"),
-            load=lambda: _again(config, settings.admin),
-            place=place,
-        )
+        with tracer_provider("mqbridge", settings.tracing) as provider:
+            cut = run(
+                settings,
+                lambda addresses: announce(f"ready on {' '.join(addresses)}"),
+                load=lambda: _again(config, settings.admin),
+                place=place,
+                make=partial(Bridge, tracing=bridge_spans(provider)),
+            )
     except BindError as error:
         raise CommandError(str(error)) from error
     except StoreRefusedError as error:
@@ -63,7 +71,7 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
     settings = read_settings(config)
     keyed = with_admin_key(settings)
     log_to_stderr(log_level or settings.log.level, settings.log.format)
-    environ = dict(environment())
+    environ = {name: value for name, value in environment().items() if name != NOTIFY_SOCKET}  # it is ours to tell
     if keyed is not settings:  # one key for all, and for those that are started later
         environ[ADMIN_KEY_SHA256] = keyed.admin.key_sha256
     environ[SESSIONS] = secrets.token_hex(SECRET_BYTES)
@@ -79,7 +87,12 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
         return await spawn([*arguments, written(seat, number, descriptors)], environ, descriptors)
 
     without_threads()
-    return asyncio.run(Supervisor(places, start, settings.server.drain).run())
+    with ExitStack() as stack:
+        try:
+            environ[FOLDER] = stack.enter_context(TemporaryDirectory(prefix="mqbridge-"))  # mode 0700
+        except OSError as error:
+            log.warning("metrics are of one process each: there is no folder for temporary files (%s)", error)
+        return asyncio.run(Supervisor(places, start, Kind("bridge", READY, settings.server.drain)).run())
 
 
 def written(number: int, of: int, descriptors: Sequence[int]) -> str:
@@ -105,7 +118,9 @@ def place_of(text: str) -> Place:
             f"--place {text!r}: {error.strerror}; it is for processes that --processes starts", 2
         ) from error
     secret = bytes.fromhex(environment()[SESSIONS])
-    return Place(int(match["number"]), int(match["of"]), sockets, tell_others, secret)
+    folder = environment().get(FOLDER)
+    number, of = int(match["number"]), int(match["of"])
+    return Place(number, of, sockets, tell_others, secret, None if folder is None else Path(folder))
 
 
 def with_admin_key(settings: Settings) -> Settings:

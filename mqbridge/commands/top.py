@@ -88,9 +88,9 @@ def render(url: str, status: Mapping[str, Any]) -> Group:
         line.append(", draining", "yellow")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("route", "queue"):
-        table.add_column(name)
-    for name in ("listeners", "held", "oldest", "backlog", "answered", "per second"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("listeners", "held", "oldest", "backlog", "answered", "per s"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for route in status["routes"]:
         table.add_row(*_row(route))
     return Group(line, table)
@@ -104,7 +104,7 @@ def _row(route: Mapping[str, Any]) -> list[Text]:
         Text("?") if listeners is None else Text(str(listeners), "" if listeners else "red"),
         Text(str(route["held"])),
         Text("–" if oldest is None else f"{oldest:.1f} s"),
-        Text(f"{route['backlog']} of {route['max_backlog']}"),
+        Text(f"{route['backlog']}/{route['max_backlog']}"),
         Text(str(route["answered"])),
         Text(f"{route['answers_per_second']:.1f}"),
     ]

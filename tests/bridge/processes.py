@@ -8,41 +8,47 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from activemq.frames import encode
 from tests.bridge.callers import PATIENCE, call
-from tests.bridge.harness import client_for
+from tests.bridge.harness import all_of, client_for
 from tests.databases import free_port
 
 
 class Process:
     """`mqbridge serve` on a port of its own, as a process that is killed without a word.
 
-    ``store``: the URL; ``server`` and ``route``: more lines of these tables.
+    ``store``: the URL; ``server`` and ``route``: more lines of these tables; ``tables``: further ones; ``program``: a
+    module that is `mqbridge` and more; ``environ``: more of the environment.
     """
 
     def __init__(
         self, broker: Any, folder: Any, queue: str, name: str,
         *, host: str = "127.0.0.1", port: int = 0, store: str = "sqlite:///jobs.db", server: str = "",
-        route: str = "",
+        route: str = "", tables: str = "", publish_timeout: str = "500ms", program: str = "mqbridge",
+        environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.host = host
         self.port = port or free_port()
         self._log = folder / f"{name}.log"
-        self._environ = {**os.environ, "MQBRIDGE_BROKER__PASSCODE": broker.passcode, "MQBRIDGE_STORE__URL": store}
+        secrets = {"MQBRIDGE_BROKER__PASSCODE": broker.passcode, "MQBRIDGE_STORE__URL": store}
+        self._environ = {**os.environ, **secrets, **(environ or {})}
+        self._program = program
         self._config = folder / f"{name}.toml"
         self._config.write_text(
             f'[server]\nbind = ["{host}:{self.port}"]\n{server}'
-            f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\npublish_timeout = "500ms"\n'
-            f'[[route]]\nname = "echo"\npath = "/echo"\nqueue = "{queue}"\ntimeout = "20s"\n{route}'
+            f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\n'
+            f'publish_timeout = "{publish_timeout}"\n'
+            f'[[route]]\nname = "echo"\npath = "/echo"\nqueue = "{queue}"\ntimeout = "20s"\n{route}{tables}'
         )
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - killed from plain code too
-                [sys.executable, "-m", "mqbridge", "serve", "--config", str(self._config)],
+                [sys.executable, "-m", self._program, "serve", "--config", str(self._config)],
                 env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         async with asyncio.timeout(3 * PATIENCE):
@@ -55,6 +61,16 @@ class Process:
             return (await call(self.port, "/-/ready", None, method="GET", address=self.host)).status == 200
         except (OSError, EOFError):
             return False
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def exit_code(self, within: float) -> int:
+        """Wait until it ends by itself."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, within)
 
     def ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -77,10 +93,7 @@ class Echo:
         self.ran: Counter[str] = Counter()
         self._after = after
         self.client = client_for(broker)
-        self.client.subscribe(
-            lambda profile: {"destination": profile.queue(queue), "ack": "auto", "activemq.prefetchSize": "1000"},
-            self._take,
-        )
+        self.client.subscribe(all_of(queue), self._take)
 
     def _take(self, frame: Any) -> None:
         self.ran[frame.body.decode()] += 1

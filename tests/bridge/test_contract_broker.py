@@ -262,7 +262,8 @@ async def test_a_callers_headers_reach_the_broker_under_no_name(implementation):
         running(settings_for(broker, ROUTES), implementation) as bridge,
     ):
         for name in FORBIDDEN:
-            headers = ((name, "MARK"), (f"X-{name}", "MARK"))
+            # One with an underscore is no header at all (tests/bridge/hardening).
+            headers = () if "_" in name else ((name, "MARK"), (f"X-{name}", "MARK"))
             calling = asyncio.create_task(bridge.call(f"/echo?{name}=MARK", b"MARK", headers=headers))
             await worker.reply(await worker.request("echo"))
             assert (await calling).status == 200

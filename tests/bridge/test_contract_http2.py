@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 import pytest_asyncio
 
@@ -15,87 +12,11 @@ from activemq.testing import FakeBroker
 from bridge.settings import Route
 from tests.bridge.callers import PATIENCE, until
 from tests.bridge.harness import ToldWorker, running, settings_for
+from tests.bridge.http2 import Streams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MAX_BODY = 100_000
-
-
-class Streams:
-    """One HTTP/2 connection, with prior knowledge."""
-
-    def __init__(self, reader, writer):
-        self._reader = reader
-        self._writer = writer
-        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.answers = {}
-        self.bodies = {}
-        self.ended = set()
-        self.resets = {}
-        self.closed = False
-        self._reading = None
-
-    @classmethod
-    async def connect(cls, port):
-        streams = cls(*await asyncio.open_connection("127.0.0.1", port))
-        streams._h2.initiate_connection()
-        streams._flush()
-        streams._reading = asyncio.create_task(streams._read())
-        return streams
-
-    def request(self, path="/echo", *, method="POST", headers=(), body=b"", end=True):
-        """Begin a request; return its stream's number."""
-        number = self._h2.get_next_available_stream_id()
-        pseudo = [(":method", method), (":scheme", "http"), (":authority", "localhost"), (":path", path)]
-        self._h2.send_headers(number, [*pseudo, *headers])
-        self.bodies[number] = b""
-        self.send(number, body, end=end)
-        return number
-
-    def send(self, number, body, *, end=True):
-        self._h2.send_data(number, body, end_stream=end)
-        self._flush()
-
-    async def pour(self, number, size):
-        """Send a body of that size and its end, as fast as the other side lets us."""
-        for at in range(0, size, 16_000):
-            part = b"x" * min(16_000, size - at)
-            await until(lambda part=part: self._h2.local_flow_control_window(number) >= len(part), "room to send")
-            self.send(number, part, end=False)
-        self.send(number, b"")
-
-    def reset(self, number):
-        self._h2.reset_stream(number)
-        self._flush()
-
-    async def answer(self, number):
-        """Wait for the whole answer; return its headers and its body."""
-        await until(lambda: number in self.ended or self.closed, f"the answer of stream {number}")
-        assert number in self.ended, "the connection was closed"
-        return self.answers[number], self.bodies[number]
-
-    async def _read(self):
-        while data := await self._reader.read(65_536):
-            for event in self._h2.receive_data(data):
-                if isinstance(event, h2.events.ResponseReceived):
-                    self.answers[event.stream_id] = dict(event.headers)
-                elif isinstance(event, h2.events.DataReceived):
-                    self.bodies[event.stream_id] += event.data
-                    self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                elif isinstance(event, h2.events.StreamEnded):
-                    self.ended.add(event.stream_id)
-                elif isinstance(event, h2.events.StreamReset):
-                    self.resets[event.stream_id] = event.error_code
-            self._flush()
-        self.closed = True
-
-    def _flush(self):
-        self._writer.write(self._h2.data_to_send())
-
-    async def close(self):
-        self._reading.cancel()
-        self._writer.close()
-        await self._writer.wait_closed()
 
 
 class World:

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from activemq.testing import FakeBroker
+from bridge.figures import BOUNDS
 from bridge.problems import TABLE
 from bridge.settings import Admin, Caller, Route
 from tests.bridge.callers import Caller as Connection
@@ -177,6 +178,28 @@ async def test_labels_hold_nothing_but_names_of_the_settings_and_of_the_contract
             assert values.get("caller", "shop") == "shop"
 
 
+async def odd(world, number):
+    """All that callers and workers can make up, another one each time."""
+    await world.call(f"/made-up-{number}")
+    await world.bridge.call("/words", method=f"M{number}")
+    await world.bridge.call("/words", headers=(("Authorization", f"Bearer {number}"),))
+    trace = ("traceparent", f"00-{number + 1:032x}-{'1' * 16}-01")
+    await world.answered(trace, http_status=str(200 + number), worker=f"worker-{number}", queue_ms=str(number))
+    await world.answered(problem=f"made-up-{number}")
+
+
+async def test_the_number_of_series_is_bounded_by_the_settings(world):
+    for number in (1, 2):
+        await odd(world, number)
+    before = set(await world.samples())
+    for number in range(3, 9):
+        await odd(world, number)
+    assert set(await world.samples()) == before
+    text = (await world.scrape(OPENMETRICS)).body.decode()
+    exemplars = [s.exemplar for family in parse_openmetrics(text) for s in family.samples if s.exemplar]
+    assert 0 < len(exemplars) <= len(BOUNDS) + 1  # the last one of each bucket
+
+
 async def test_a_bridge_without_its_broker_says_so(implementation):
     async with FakeBroker() as broker:
         route = Route(name="words", path="/words", queue="words")
@@ -197,4 +220,7 @@ async def test_the_page_lists_every_metric_and_no_other(world):
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     rows = dict(re.findall(r"^\| `(mqbridge_\w+)` \| (\w+) \|", page, re.MULTILINE))
     documented = {name.removesuffix("_total"): kind for name, kind in rows.items()}
+    assert (
+        documented.pop("mqbridge_process_up") == "gauge"
+    )  # of several processes: tests/mqbridge/test_many_processes.py
     assert documented == {name: "info" if name == "mqbridge_info" else kind for name, kind in kinds.items()}

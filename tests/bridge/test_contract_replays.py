@@ -230,7 +230,8 @@ async def test_a_letter_that_dies_again_is_another_letter(desk, broker):
         await worker.round_trip()
     again = await desk.the_letter()
     assert again["id"] != letter["id"]
-    assert again["when_ms"] >= letter["when_ms"]
+    if desk.client.profile.tells_time:
+        assert again["when_ms"] >= letter["when_ms"]
     assert (await desk.replay(again)).status == 202
 
 
@@ -279,8 +280,8 @@ async def test_a_message_of_a_java_program_whose_queue_two_routes_share_is_not_r
         await desk.put(desk.poison, b"", {"original_queue": f"/queue/{queue}"})
         assert "2 routes" in await refused(desk, await desk.the_letter())
         shelves = {shelf["queue"]: shelf["routes"] for shelf in (await desk.json())["queues"]}
-        stock = desk.client.profile.dead_letters([queue])[-1]
-        assert (shelves[desk.poison], shelves[stock]) == (["a", "b"], ["a", "b"])
+        for shelf in (desk.poison, *desk.client.profile.dead_letters([queue])[-1:]):
+            assert shelves[shelf] == ["a", "b"]
 
 
 async def test_a_letter_that_was_parked_in_part_is_not_replayed(desk):

@@ -223,6 +223,16 @@ async def test_a_body_that_does_not_fit_is_a_422(broker, requester, queue):
         assert (await requester.call(queue, "7")).body == b"7"
 
 
+async def test_a_message_of_a_jms_client_whose_body_stomp_is_not_shown_is_a_415(broker, requester, queue):
+    of_a_core_client = {"__AMQ_CID": "da063d7e-e650-11f1-9027-02fc00000001"}
+    async with Program(broker, queue, echo) as program:
+        reply = await requester.call(queue, "", **of_a_core_client)
+        assert (reply.get("http_status"), reply.get("content_type")) == ("415", "application/problem+json")
+        assert b"Map, Object or Stream message" in reply.body
+        assert (await requester.call(queue, "", content_length="0", **of_a_core_client)).get("http_status") == "200"
+    assert (program.counts.unreadable, program.counts.replied) == (1, 2)
+
+
 async def test_a_message_is_not_started_after_its_deadline_in_the_clocks_time(broker, requester, queue):
     ran = []
     hour = 3_600_000.0

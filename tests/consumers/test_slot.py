@@ -17,6 +17,7 @@ from consumers.reply import BadReplyError, RefusedError
 from consumers.slot import Slot
 from tests.consumers.harness import PATIENCE, until
 
+BY_OPENWIRE = {"message-id": "ID:vm-45079-1795338476088-1:1:1:1:1"}
 REQUEST = {"message-id": "ID:1", "correlation-id": "c1", "reply-to": "/remote-temp-queue/ID:2", "ack": "a1"}
 
 
@@ -279,6 +280,30 @@ async def test_a_lost_message_whose_body_was_over_the_limit_is_refused_and_not_c
         await until(lambda: client.acked)
     assert b"problem:worker-failed" in client.sent[0]
     assert (client.moved, slot._counts.failed) == ([], 1)
+
+
+@pytest.mark.parametrize("more", [{}, {"redelivered": "true"}], ids=["at first", "redelivered"])
+async def test_a_message_that_lost_its_body_on_the_way_is_refused_and_not_copied(more):
+    async with slot_with(never) as (client, slot, _):
+        client.deliver(message(**BY_OPENWIRE, **more))
+        await until(lambda: client.acked)
+    assert b"http_status:415" in client.sent[0]
+    assert b"Map, Object or Stream message" in client.sent[0]
+    assert (client.moved, slot._counts.unreadable, slot._counts.replied) == ([], 1, 1)
+
+
+async def test_a_message_that_lost_its_body_and_has_no_requester_is_acknowledged():
+    async with slot_with(never) as (client, slot, _):
+        client.deliver(message(**BY_OPENWIRE, **{"reply-to": ""}))
+        await until(lambda: client.acked)
+    assert (client.sent, slot._counts.unreadable) == ([], 1)
+
+
+async def test_an_empty_text_of_a_jms_client_that_says_so_is_run():
+    async with slot_with() as (client, slot, _):
+        client.deliver(message(**BY_OPENWIRE, content_length="0"))
+        await until(lambda: client.acked)
+    assert (slot._counts.unreadable, slot._counts.replied) == (0, 1)
 
 
 async def test_a_lost_message_with_a_senseless_attempt_that_is_not_to_come_again_is_told():

@@ -24,7 +24,7 @@ OURS = PROJECT["project"]["name"]
 WANTED = {
     "scripts/dev.lock": ["dev"],
     "scripts/run.lock": ["fast", "broker", "demo"],
-    "deploy/requirements.lock": ["fast", "mysql", "postgresql", "demo"],
+    "deploy/requirements.lock": ["fast", "mysql", "postgresql", "demo", "tracing"],
 }
 LOCKS = [*WANTED, "deploy/build.lock"]
 

@@ -129,23 +129,37 @@ async def test_a_body_that_is_not_text_comes_as_bytes(bridge):
 # -- as requests
 
 
-async def test_what_a_worker_of_ours_sees_of_each_kind(broker, start, queue):
-    requests = []
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ours(broker, queue):
+    """A worker of ours, and the requests that its handler got."""
+    seen: list[Request] = []
 
     async def handler(request: Request) -> str:
-        requests.append(request)
+        seen.append(request)
         return TEXT
 
     worker = Worker("ours")
     worker.handler(queue("asked"))(handler)
-    kinds = ["text", "bytes", "empty-text", "message", "map", "list", "unknown-object", "empty-bytes"]
     async with working(worker, broker):
-        asking = await start(broker, "probe", "ask", queue("asked"), *kinds, says=None)
-        assert await asking.end() == 0, asking.output
+        yield worker, seen
+
+
+async def ask(start, broker, queue, kinds):
+    """What a Java program gets that sends these, by kind; None: nothing."""
+    asking = await start(broker, "probe", "ask", queue("asked"), *kinds, says=None)
+    assert await asking.end() == 0, asking.output
     lines = [line.partition(": ")[::2] for line in asking.lines]
-    replies = {kind: json.loads(seen) for kind, seen in lines if kind in kinds}
+    replies = {kind: None if seen == "nothing" else json.loads(seen) for kind, seen in lines if kind in kinds}
     assert list(replies) == kinds, asking.output
-    assert [request.body for request in requests] == [TEXT.encode(), BYTES, *[b""] * 5, EMPTY_BYTES[broker.kind]]
+    return replies
+
+
+async def test_what_a_worker_of_ours_sees_of_each_kind(ours, broker, start, queue):
+    _, requests = ours
+    requests.clear()
+    kinds = ["text", "bytes", "empty-bytes", "said-to-be-empty"]
+    replies = await ask(start, broker, queue, kinds)
+    assert [request.body for request in requests] == [TEXT.encode(), BYTES, EMPTY_BYTES[broker.kind], b""]
     for kind, request in zip(kinds, requests, strict=True):
         properties = [request.message.text(name) for name in ("kind", "of_boolean", "of_int", "of_double", "priority")]
         assert (request.correlation_id, properties) == (f"call of {kind}", [kind, "true", "7", "1.5", "7"])
@@ -153,3 +167,29 @@ async def test_what_a_worker_of_ours_sees_of_each_kind(broker, start, queue):
     for seen in replies.values():
         assert (seen["kind"], seen["body"], seen["property http_status"]) == ("text", TEXT, "200")
         assert seen["persistent"] is True  # as its request
+
+
+async def test_what_has_lost_its_body_is_refused_with_a_word_of_why_and_counted(ours, broker, start, queue):
+    worker, requests = ours
+    requests.clear()
+    counted = worker.counts.unreadable
+    replies = await ask(start, broker, queue, UNREADABLE)
+    for seen in replies.values():
+        assert (seen["kind"], seen["property http_status"]) == ("text", "415")
+        assert seen["property content_type"] == "application/problem+json"
+        problem = json.loads(seen["body"])
+        assert (problem["status"], problem["ran"]) == (415, "no")
+        assert "Map, Object or Stream message" in problem["detail"]
+        assert "content_length" in problem["detail"]
+    assert (requests, worker.counts.unreadable - counted) == ([], len(UNREADABLE))
+
+
+async def test_a_stream_is_refused_where_the_broker_shows_it(ours, broker, start, queue):
+    _, requests = ours
+    requests.clear()
+    replies = await ask(start, broker, queue, ["stream"])
+    if broker.kind == "artemis":  # it fails to read it, drops it, and nobody knows of it
+        assert replies == {"stream": None}
+    else:
+        assert replies["stream"]["property http_status"] == "415"
+    assert not requests

@@ -11,7 +11,7 @@ import pytest_asyncio
 from bridge.settings import Route
 from tests.bridge.harness import running, settings_for
 
-WORKERS = [("classic", "plain-jms"), ("classic", "spring-boot"), ("classic", "camel"), ("artemis", "plain-jms")]
+WORKERS = [(kind, worker) for kind in ("classic", "artemis") for worker in ("plain-jms", "spring-boot", "camel")]
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.parametrize(("broker_kind", "worker"), WORKERS, scope="session", indirect=["broker_kind"]),

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from .conftest import Command, Start
 from .test_processes import descendants
@@ -264,3 +265,35 @@ def test_a_log_that_nobody_reads_any_more_stops_nobody(start: Start, broker: Any
     bridge.command.signal(signal.SIGKILL)
     calling.join(PATIENCE)
     assert answers == ["echo slow"]
+
+
+def scraped(bridge: Bridge) -> dict[str, dict[str, float]]:
+    """What one scrape tells, at whichever process: calls that were answered and who told, by process."""
+    headers = {"authorization": f"Bearer {bridge.key}", "accept": "application/openmetrics-text; version=1.0.0"}
+    text = httpx.get(f"{bridge.url}/-/metrics", headers=headers, timeout=PATIENCE).raise_for_status().text
+    found: dict[str, dict[str, float]] = {"mqbridge_calls_total": {}, "mqbridge_process_up": {}}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            assert "process" in sample.labels, sample
+            if sample.name in found and sample.labels.get("outcome", "2xx") == "2xx":
+                found[sample.name][sample.labels["process"]] = sample.value
+    return found
+
+
+def test_a_scrape_tells_of_all_processes_whichever_it_comes_to(start: Start, broker: Any, tmp_path: Path) -> None:
+    start_worker(start, broker, tmp_path, "many.metrics")
+    bridge = start_bridge(start, broker, tmp_path, "many.metrics")
+    bridge.seen(3)
+    for number in range(30):
+        assert bridge.post(f"{number}").status_code == 200
+    for _ in range(6):  # each at one of them, by chance
+        figures = scraped(bridge)
+        assert figures["mqbridge_process_up"] == {"1": 1.0, "2": 1.0, "3": 1.0}
+        assert sum(figures["mqbridge_calls_total"].values()) == 30
+    victim = bridge.seen(3)[2]["process"]["pid"]
+    os.kill(victim, signal.SIGKILL)
+    bridge.command.wait_for("bridge 2 has ended (code -9)")
+    assert scraped(bridge)["mqbridge_process_up"].keys() == {"1", "2", "3"}  # soon 0, soon 1 again
+    eventually(lambda: bridge.seen(3)[2]["process"]["pid"] != victim, "another sits in its place")
+    assert scraped(bridge)["mqbridge_process_up"]["2"] == 1.0
+    bridge.end()

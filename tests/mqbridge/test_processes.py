@@ -74,6 +74,7 @@ def test_check_is_content_with_a_broker_that_answers(start: Start, broker: Embed
     command = start("check", "--config", "bridge.toml", environ={"MQBRIDGE_BROKER__PASSCODE": broker.passcode})
     assert command.exit_code() == 0, command.output
     assert "✓ broker" in command.output
+    assert "✓ replies to jobs: they arrive" in command.output
     assert "✗" not in command.output
 
 

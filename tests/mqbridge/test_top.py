@@ -70,7 +70,7 @@ def test_each_route_has_its_line():
     head, _, words, none, unknown = shown(STATUS).splitlines()
     assert "ready" in head
     assert "3 held" in head
-    assert words.split() == ["words", "words.q", "2", "3", "1.2", "s", "3", "of", "10000", "41", "12.3"]
+    assert words.split() == ["words", "words.q", "2", "3", "1.2", "s", "3/10000", "41", "12.3"]
     assert none.split()[:5] == ["[red]none", "words.q", "0", "3", "–"]  # a name is no markup
     assert unknown.split()[2] == "?"
 

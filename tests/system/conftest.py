@@ -20,23 +20,27 @@ __all__ = ["browser", "carrier", "implementation", "queue"]
 Working = Callable[..., Any]
 
 
+@asynccontextmanager
+async def run_worker(worker: Worker, slots: int = 1, *, at: Any, tracing: Any = None) -> AsyncIterator[Any]:
+    """The worker serves, and drains at the end unless it was lost."""
+    client, stop, ready = client_for(at), asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(worker.run(client, slots, stop, ready.set, tracing))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await ready.wait()
+        yield client
+    finally:
+        stop.set()
+        async with asyncio.timeout(PATIENCE):
+            await task
+
+
 @pytest.fixture
 def working(request: pytest.FixtureRequest) -> Working:
-    """``async with working(worker, slots) as client``: the worker serves, and drains at the end unless it was lost."""
-
+    """``async with working(worker, slots) as client``, with the test's own broker unless it says ``at=…``."""
     usual = request.getfixturevalue("carrier" if "carrier" in request.fixturenames else "broker")
 
-    @asynccontextmanager
-    async def run(worker: Worker, slots: int = 1, at: Any = usual) -> AsyncIterator[Any]:
-        client, stop, ready = client_for(at), asyncio.Event(), asyncio.Event()
-        task = asyncio.create_task(worker.run(client, slots, stop, ready.set))
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await ready.wait()
-            yield client
-        finally:
-            stop.set()
-            async with asyncio.timeout(PATIENCE):
-                await task
+    def run(worker: Worker, slots: int = 1, at: Any = None, **options: Any) -> Any:
+        return run_worker(worker, slots, at=usual if at is None else at, **options)
 
     return run

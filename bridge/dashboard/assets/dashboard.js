@@ -7,7 +7,7 @@ const OUTCOMES = [
   ["problem", "the bridge's problems", "--own"], ["caller-gone", "caller left", "--gone"],
 ];
 const byId = (id) => document.getElementById(id);
-const state = { feed: null, steps: [], charts: {}, newest: 0, jobsBefore: null };
+const state = { feed: null, steps: [], charts: {}, newest: 0, jobsBefore: null, paged: false };
 
 // -- making elements
 
@@ -23,8 +23,13 @@ function make(tag, text, options = {}) {
 }
 
 function fill(body, rows, columns, none) {
+  const focused = body.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   body.replaceChildren(...(rows.length ? rows : [emptyRow(columns, none)]));
+  // Whoever is there by keyboard must not be sent back to the top of the page by news.
+  if (focused) [...body.querySelectorAll("button")].find((button) => nameOf(button) === focused)?.focus();
 }
+
+function nameOf(element) { return element.getAttribute("aria-label") || element.textContent; }
 
 function emptyRow(columns, text) {
   const row = make("tr", null, { class: "empty" });
@@ -197,7 +202,9 @@ function barOptions() {
   const series = [...OUTCOMES].reverse().map(([, label, variable]) => (
     { label, fill: color(variable), width: 0, paths: bars, points: { show: false } }));
   const scale = { range: (_, low, high) => [0, Math.max(high ?? 0, 1)] };
-  return { legend: { show: false }, cursor: { show: false }, scales: { x: span, y: scale }, axes: axes(), series: [{}, ...series] };
+  const [moments, counts] = axes();
+  const whole = { ...counts, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5] };
+  return { legend: { show: false }, cursor: { show: false }, scales: { x: span, y: scale }, axes: [moments, whole], series: [{}, ...series] };
 }
 
 function lineOptions() {
@@ -231,8 +238,9 @@ function showProblems(problems) {
   const rows = problems.slice(0, 20).map((call) => {
     const row = make("tr");
     const look = make("button", call.correlation_id, { type: "button", class: "plain", onclick: () => showCall(call.correlation_id) });
-    row.append(cell(clock(call.received)), cell(call.route), cell(call.outcome), cell(call.detail, { class: "wrap" }),
-      cell(call.caller), cell([look], { class: "id" }));
+    row.append(cell(clock(call.received), { "data-label": "when" }), cell(call.route, { "data-label": "route" }),
+      cell(call.outcome, { "data-label": "problem" }), cell(call.detail, { class: "wrap wide" }),
+      cell(call.caller, { "data-label": "caller" }), cell([look], { class: "id wide" }));
     return row;
   });
   fill(byId("problems").tBodies[0], rows, 6, "None since the start.");
@@ -263,6 +271,7 @@ function timeline(call) {
   if (call.queue_ms !== null) line((call.sent_after_ms ?? 0) + call.queue_ms, "a worker began");
   if (call.attempt > 1) line(null, `attempt ${call.attempt}: earlier workers were lost`);
   if (call.work_ms !== null) line(null, `the worker worked for ${call.work_ms.toFixed(1)} ms`);
+  if (call.trace_id) line(null, `traced as ${call.trace_id}`);
   line(call.answered_after_ms, `${call.outcome}${call.status ? ` (${call.status})` : ""}${call.detail ? `: ${call.detail}` : ""}`);
   return list;
 }
@@ -288,6 +297,7 @@ async function showJobs(older = false) {
     const page = await ask(`/jobs?${query}`);
     const rows = page.jobs.map(jobRow);
     if (older) body.append(...rows); else fill(body, rows, 7, "No jobs.");
+    state.paged = older;
     state.jobsBefore = page.next;
     byId("more-jobs").hidden = !page.next;
   } catch (error) {
@@ -301,8 +311,9 @@ function jobRow(job) {
   const open = job.state === "queued" || job.state === "running";
   const cancel = make("button", "Cancel", { type: "button", class: "danger", "aria-label": `Cancel job ${job.id}`, onclick: () => cancelJob(job) });
   const result = make("button", "Result", { type: "button", class: "plain", "aria-label": `Result of job ${job.id}`, onclick: () => showResult(job) });
-  row.append(cell(clock(job.created)), cell(job.route), cell([badge(job.state)]), cell(String(job.attempts), { class: "n" }),
-    cell(job.caller), cell([look], { class: "id" }), cell([open ? cancel : result]));
+  row.append(cell(clock(job.created), { "data-label": "created" }), cell(job.route, { "data-label": "route" }),
+    cell([badge(job.state)], { "data-label": "state" }), cell(String(job.attempts), { class: "n", "data-label": "attempts" }),
+    cell(job.caller, { "data-label": "caller" }), cell([look], { class: "id wide" }), cell([open ? cancel : result], { class: "wide" }));
   return row;
 }
 
@@ -332,7 +343,7 @@ async function showQueues() {
     const rows = queues.filter((queue) => queue.count).map((queue) => {
       const row = make("tr");
       const look = make("button", "Show", { type: "button", "aria-label": `Show the letters of ${queue.queue}`, onclick: () => showLetters(queue.queue) });
-      row.append(cell(queue.queue), cell(`${queue.count}${queue.more ? " or more" : ""}`, { class: "n" }), cell([look]));
+      row.append(cell(queue.queue, { class: "wide" }), cell(`${queue.count}${queue.more ? " or more" : ""}`, { class: "n" }), cell([look]));
       return row;
     });
     fill(body, rows, 3, "None: nothing was given up.");
@@ -366,9 +377,10 @@ function letterRow(letter, queue) {
     await act(() => ask(path, { method: "DELETE" }));
     await Promise.all([showLetters(queue), showQueues()]);
   };
-  row.append(cell(letter.when ? new Date(letter.when).toLocaleString() : "–"), cell(letter.route), cell(letter.reason, { class: "wrap" }),
-    cell(String(letter.size), { class: "n" }), cell(letter.id, { class: "id" }),
-    cell([button("Show", show), button("Replay", replay), button("Drop", drop, "danger")]));
+  row.append(cell(letter.when ? new Date(letter.when).toLocaleString() : "–", { "data-label": "when" }),
+    cell(letter.route, { "data-label": "route" }), cell(letter.reason, { class: "wrap wide" }),
+    cell(String(letter.size), { class: "n", "data-label": "bytes" }), cell(letter.id, { class: "id wide" }),
+    cell([button("Show", show), button("Replay", replay), button("Drop", drop, "danger")], { class: "wide buttons" }));
   return row;
 }
 
@@ -435,4 +447,5 @@ showJobs();
 showQueues();
 setInterval(watchLink, 1000);
 setInterval(refresh, 5000);
+setInterval(() => { if (!state.paged) showJobs(); }, 5000); // older pages stay as they are while somebody reads them
 setInterval(showQueues, 15000);

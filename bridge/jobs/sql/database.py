@@ -59,6 +59,13 @@ class Database(ABC):
     def begin(self, work: Callable[[Connection], T], *, write: bool) -> asyncio.Future[T]:
         """Start a transaction."""
 
+    def to_be_made(self) -> str:
+        """Say what the first transaction would make; empty if it is there.
+
+        Raises :class:`StoreUnavailableError` if it could not make it.
+        """
+        return ""
+
     @abstractmethod
     def cut(self) -> None:
         """Begin anew, after a transaction that took too long."""

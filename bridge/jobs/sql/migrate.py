@@ -13,6 +13,7 @@ from bridge.jobs.sql.tables import meta
 from bridge.jobs.store import StoreRefusedError
 
 if TYPE_CHECKING:
+    from alembic.config import Config
     from sqlalchemy import Connection
 
 HEAD: Final = "0002"  # the newest revision in migrations/versions
@@ -26,11 +27,11 @@ def prepare(connection: Connection) -> str:
 
     Raises :class:`StoreRefusedError` for a store that a newer version has made.
     """
-    revision = _revision(connection)
+    revision = _revision_of(connection)
     if revision != HEAD:
         _lock(connection)
         try:
-            revision = _revision(connection)  # another bridge may have been at it
+            revision = _revision_of(connection)  # another bridge may have been at it
             if revision != HEAD:
                 _upgrade(connection, revision)
         finally:
@@ -44,7 +45,18 @@ def new_store_id() -> str:
     return secrets.token_hex(8)
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of the tables, None where there are none, and change nothing.
+
+    Raises :class:`StoreRefusedError` for a store that a newer version has made.
+    """
+    revision = _revision_of(connection)
+    if revision not in (None, HEAD) and revision not in _known():
+        raise _newer(str(revision))
+    return revision
+
+
+def _revision_of(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -52,21 +64,35 @@ def _revision(connection: Connection) -> str | None:
 
 def _upgrade(connection: Connection, revision: str | None) -> None:
     from alembic import command  # noqa: PLC0415 - a tenth of a second that only a new or an old store costs
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if revision is not None and revision not in _known():
+        raise _newer(revision)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
-        raise StoreRefusedError(
-            f"the store was made by a newer version (its tables are of revision {revision!r}, this version knows "
-            f"{HEAD!r}): install that version, or name another store in store.url"
-        )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    return config
+
+
+def _known() -> set[str]:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _newer(revision: str) -> StoreRefusedError:
+    return StoreRefusedError(
+        f"the store was made by a newer version (its tables are of revision {revision!r}, this version knows "
+        f"{HEAD!r}): install that version, or name another store in store.url"
+    )
 
 
 def _lock(connection: Connection) -> None:

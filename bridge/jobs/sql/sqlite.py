@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import create_engine, event
 
 from bridge.jobs.sql.database import Database
-from bridge.jobs.store import StoreRefusedError
+from bridge.jobs.store import StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,22 +49,38 @@ class SqliteDatabase(Database):
         )
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
+        self._running: set[Future[Any]] = set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store reader")
 
     def begin(self, work: Callable[[Connection], T], *, write: bool) -> asyncio.Future[T]:
         """See :class:`Database`."""
         executor = self._writer if write else self._readers
-        return asyncio.get_running_loop().run_in_executor(executor, self._transact, work, write)
+        running = executor.submit(self._transact, work, write)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return asyncio.wrap_future(running)
+
+    def to_be_made(self) -> str:
+        """See :class:`Database`."""
+        if self._file.exists():
+            return ""
+        folder = next(folder for folder in self._file.absolute().parents if folder.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise StoreUnavailableError(f"{folder} may not be written to")
+        return str(self._file)
 
     def cut(self) -> None:
         """See :class:`Database`: a thread cannot be cut, and what waits behind it is given up in its turn."""
 
     async def close(self) -> None:
         """See :class:`Database`."""
-        await self.wait_for_abandoned()
         for executor in (self._writer, self._readers):
             executor.shutdown(wait=False, cancel_futures=True)
+        # What was given up still runs: cancelling what waits for a thread does not end the thread. The next store of
+        # this process must not find it at work: Alembic's context is one for all.
+        if running := self._running.copy():
+            await asyncio.to_thread(wait, running, self.timeout)
         self._engine.dispose()
 
     def _transact(self, work: Callable[[Connection], T], write: bool) -> T:

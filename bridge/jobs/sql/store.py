@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from bridge.jobs.model import GONE_FOR_MS, OPEN, Job, NewJob, State
 from bridge.jobs.sql import reading
 from bridge.jobs.sql.database import reason_of
-from bridge.jobs.sql.migrate import prepare
+from bridge.jobs.sql.migrate import HEAD, prepare, revision_of
 from bridge.jobs.sql.operations import Create, Sent, Settle, Tell
 from bridge.jobs.sql.rows import UNSENT, WHOLE_JOB, job_of, unsent_of
 from bridge.jobs.sql.sqlite import SqliteDatabase
@@ -66,6 +66,22 @@ class SqlStore:
         except DBAPIError as error:
             raise StoreRefusedError(f"the tables cannot be made or read: {reason_of(error)}") from error
         self._writer.start()
+
+    async def look(self) -> str:
+        """Say how the store is, for people, and change nothing: what opening it would make or upgrade is only told.
+
+        Raises :class:`StoreUnavailableError`, and :class:`StoreRefusedError` for tables that a newer version has made.
+        """
+        missing = self._database.to_be_made()
+        if missing:
+            return f"{missing} is made at the first start"
+        try:
+            revision = await self._database.run(revision_of)
+        except DBAPIError as error:
+            raise StoreRefusedError(f"the tables cannot be read: {reason_of(error)}") from error
+        if revision is None:
+            return "it answers, and its tables are made at the first start"
+        return "it answers" if revision == HEAD else "it answers, and its tables are upgraded at the next start"
 
     async def close(self) -> None:
         """See the interface."""

@@ -113,7 +113,7 @@ public final class Probe {
         Message message = switch (kind) {
             case "text" -> session.createTextMessage("zwölf Boxkämpfer \u20ac \ud83d\ude00");
             case "empty-text" -> session.createTextMessage("");
-            case "final-text" -> session.createTextMessage("");
+            case "final-text", "said-to-be-empty" -> session.createTextMessage("");
             case "null-text" -> session.createTextMessage();
             case "bytes" -> bytes(session, new byte[] {0, 1, (byte) 0xff, 10, 0});
             case "empty-bytes" -> session.createBytesMessage();
@@ -132,6 +132,9 @@ public final class Probe {
         }
         if (kind.equals("final-text")) {
             message.setStringProperty("reply_kind", "final");
+        }
+        if (kind.equals("said-to-be-empty")) {
+            message.setIntProperty("content_length", 0);
         }
         return message;
     }

@@ -1,6 +1,7 @@
 package example;
 
-import org.apache.activemq.ActiveMQConnectionFactory;
+import jakarta.jms.ConnectionFactory;
+import jakarta.jms.JMSException;
 import org.apache.camel.Exchange;
 import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.component.jms.JmsComponent;
@@ -39,12 +40,23 @@ public final class WordsRoute extends RouteBuilder {
     }
 
     // begin main
+    /** Keep the part of your broker. */
+    static ConnectionFactory broker() throws JMSException {
+        String url = System.getenv("BROKER_URL"), login = System.getenv("BROKER_LOGIN");
+        String passcode = System.getenv("BROKER_PASSCODE");
+        if ("artemis".equals(System.getenv("BROKER_KIND"))) {
+            var artemis = new org.apache.activemq.artemis.jms.client.ActiveMQConnectionFactory(url, login, passcode);
+            artemis.setConsumerWindowSize(0); // the next call goes to a worker that is idle
+            return artemis;
+        }
+        var classic = new org.apache.activemq.ActiveMQConnectionFactory(login, passcode, url);
+        classic.getPrefetchPolicy().setQueuePrefetch(1); // the same
+        return classic;
+    }
+
     public static void main(String[] arguments) throws Exception {
-        ActiveMQConnectionFactory broker = new ActiveMQConnectionFactory(
-            System.getenv("BROKER_LOGIN"), System.getenv("BROKER_PASSCODE"), System.getenv("BROKER_URL"));
-        broker.getPrefetchPolicy().setQueuePrefetch(1); // the next call goes to a worker that is idle
         Main main = new Main(WordsRoute.class);
-        main.bind("jms", JmsComponent.jmsComponentTransacted(broker));
+        main.bind("jms", JmsComponent.jmsComponentTransacted(broker()));
         // end main
         main.addMainListener(new MainListenerSupport() {
             @Override

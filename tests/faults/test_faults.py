@@ -1,0 +1,28 @@
+"""The fault suite itself: every scenario, in the form that ``--faults`` names. See docs/reliability.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.run import keep, run, told
+from tests.faults.scenarios import BY_NAME, SCENARIOS
+
+
+@pytest.mark.slow
+@pytest.mark.every_broker
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+async def test_nothing_is_lost_doubled_or_mixed_up(name, broker_kind, own_broker, tmp_path, request):
+    scenario = BY_NAME[name]
+    long = request.config.getoption("--faults") == "long"
+    options = {} if broker_kind == "rabbitmq" else {"quick": not long}
+    if scenario.limits is not None:
+        options["limits"] = scenario.limits
+    broker = await own_broker(**options)
+    figures, violations = await run(scenario, tmp_path, broker, long=long)
+    results = request.config.getoption("--faults-results")
+    if results:
+        keep(figures, Path(results))
+    assert not violations, told(violations)
