@@ -4,7 +4,7 @@
 #   docker build -t activemq-rest-bridge-worker:local --target worker .     the worker, for handlers of yours
 #
 # Both run as user 10001, need nothing to write but /tmp (the bridge also its store, /var/lib/mqbridge), and stop in
-# order on SIGTERM. What is installed is locked with hashes: scripts/lock-image.
+# order on SIGTERM. What is installed is locked with hashes: scripts/lock.
 ARG BASE=python:3.13.16-slim-bookworm
 
 FROM ${BASE} AS build

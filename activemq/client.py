@@ -258,6 +258,12 @@ class Client:
         self.unsubscribe(subscription)
         self._begin(subscription)
 
+    def cut(self) -> None:
+        """End the connection to the broker now, from any thread: see :meth:`Connection.cut`."""
+        connection = self._connection
+        if isinstance(connection, Connection):
+            connection.cut()
+
     def _begin(self, subscription: Subscription) -> None:
         if self._connection is not None and self._renewed == self.generation:
             with suppress(NotConnectedError):  # it is closing; the next one will be asked

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from activemq.errors import (
@@ -179,6 +180,17 @@ class Connection(asyncio.Protocol):
         """:meth:`abort` before anybody has the connection: ``on_lost`` is not called."""
         self._on_lost = lambda _: None
         self.abort(error)
+
+    def cut(self) -> None:
+        """End the connection now, from any thread and whatever the loop does: for a process that is about to end.
+
+        The broker sees it although a child of the process may hold the socket open, too.
+        """
+        sock = self._socket
+        with suppress(OSError):  # it is gone already
+            if sock is not None:  # uvloop's stand-in for a socket cannot be shut down itself
+                with socket.socket(fileno=os.dup(sock.fileno())) as same:
+                    same.shutdown(socket.SHUT_RDWR)
 
     @property
     def server(self) -> str:

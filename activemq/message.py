@@ -164,8 +164,13 @@ class RequestMessage:
 
     @property
     def reply_to(self) -> str | None:
-        """Where the reply goes, as it stood on the wire; None: nobody waits for one."""
-        return self.frame.raw("reply-to")
+        """Where the reply goes, as it stood on the wire; None: nobody waits for one.
+
+        So it is with a NUL in it, which a JMS client can put there: written back it would end our frame, and what
+        follows would be read as another one.
+        """
+        value = self.frame.raw("reply-to")
+        return None if value is None or "\0" in value else value
 
     @property
     def content_type(self) -> str | None:

@@ -14,6 +14,16 @@ _USUAL: Final = (b"\n", b"\nMESSAGE", b"\nRECEIPT", b"")  # the quick way out, f
 # What has come of a following frame must be one of these to be one: "", "M", "ME", ... "MESSA"; likewise the others.
 _OPENINGS: Final = frozenset(command[:size].encode() for command in SERVER_COMMANDS for size in range(6))
 
+# The NUL that ends a text, of those that may be in it. One search by C for all of them: a step of Python for each would
+# hold up the loop for seconds, and who may reply may send 16 MiB of them.
+_END_OF_TEXT: Final = re.compile(
+    rb"\x00(?=[\r\n]*+(?:%b|(?:%b)?\Z))"
+    % tuple(
+        b"|".join(sorted(opening for opening in _OPENINGS if opening and (len(opening) == 5) is whole))
+        for whole in (True, False)
+    )
+)
+
 # More than any broker's frame can be (Java's arrays end at 2 GiB): a length that nobody could mean.
 _ABSURD: Final = 2**31
 
@@ -151,25 +161,23 @@ class Parser:
             # UTF-8 in it [6.3.1]: such a message must not cost the connection. It is read to its NUL.
             self._length = None
         end = buffer.find(b"\0", start + self._scanned)
-        while end >= 0 and self._goes_on(buffer, end + 1):
-            end = buffer.find(b"\0", end + 1)
+        if end >= 0 and buffer[end + 1 : end + 9] not in _USUAL and self._is_message():
+            end = self._end_of_text(buffer, end)
         self._scanned = len(buffer) - start if end < 0 else 0  # 0: the next frame's head was not searched yet
         return end
 
     def _is_message(self) -> bool:
         return self._frame is not None and self._frame.command == "MESSAGE"
 
-    def _goes_on(self, buffer: bytes | bytearray, after: int) -> bool:
-        """Say whether the NUL before ``after`` is a part of the body, because what follows cannot begin a frame.
+    @staticmethod
+    def _end_of_text(buffer: bytes | bytearray, first: int) -> int:
+        """Return the first NUL from ``first`` on that is no part of the body, since a frame can begin behind it, or -1.
 
         Classic sends the U+0000 of a JMS text as it is, and without content-length [6.3.1]. It puts a line feed behind
         each frame; other brokers need not.
         """
-        if buffer[after : after + 8] in _USUAL:
-            return False
-        match = _EOLS.match(buffer, after)
-        start = match.end() if match else after
-        return bytes(buffer[start : start + 5]) not in _OPENINGS and self._is_message()
+        found = _END_OF_TEXT.search(buffer, first)
+        return found.start() if found else -1
 
     def _skip(self, size: int) -> None:
         """Forget that many bytes of an oversize body."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench import generator, machine
 from bench.bars import judge
 from bench.options import FULL, QUICK
-from bench.parts import calls, death, features, keyed, memory, processes, start, stock
+from bench.parts import calls, death, features, keyed, memory, overload, processes, start, stock
 from bench.results import Results
 from bench.tables import report
 
@@ -30,6 +30,7 @@ PARTS = {
     "keyed": keyed,
     "death": death,
     "start": start,
+    "overload": overload,
 }
 
 

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.parts.calls import AT, BESIDE, LIMIT
+from bench.parts.features import USED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bench.parts.features import Feature
     from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
+    from bench.parts.overload import Overload
     from bench.parts.start import Start
     from bench.parts.stock import Stock
     from bench.results import Results
@@ -34,6 +36,8 @@ FEATURE = 0.1  # of throughput, and of CPU
 TOLD = 0.1  # seconds
 WELL = 1.0  # seconds
 START = 4.0  # seconds
+GOODPUT = 0.9  # of the peak
+REFUSED_WITHIN = 50.0  # ms
 KIB = 1024.0
 
 
@@ -64,6 +68,8 @@ def judge(results: Results) -> list[Bar]:
         bars += _death(results.death)
     if results.start is not None:
         bars += _start(results.start)
+    for overload in results.overload or ():
+        bars += _overload(overload)
     return bars
 
 
@@ -113,6 +119,8 @@ def _stock(stock: Stock) -> Iterator[Bar]:
 
 def _features(features: list[Feature]) -> Iterator[Bar]:
     for feature in features:
+        if feature.name in USED:
+            continue
         yield Bar(
             f"not used: {feature.name}",
             f"rate ≥ {1 - FEATURE:g}, CPU ≤ {1 + FEATURE:g} × off",
@@ -144,3 +152,13 @@ def _death(death: Death) -> Iterator[Bar]:
 
 def _start(start: Start) -> Iterator[Bar]:
     yield _at_most("start to ready, warm cache", START, median(start.ready), "s", 1)
+
+
+def _overload(overload: Overload) -> Iterator[Bar]:
+    name = overload.server.capitalize()
+    share = overload.of_peak
+    what = f"goodput at twice the capacity, {name}"
+    yield Bar(what, f"≥ {GOODPUT} × peak", f"{share:.3f} × peak", share >= GOODPUT)
+    yield _at_most(f"503 at twice the capacity, p99, {name}", REFUSED_WITHIN, overload.middle("refused_p99"), "ms", 1)
+    other = sum(each.other for each in overload.rounds)
+    yield Bar(f"neither 200 nor 503 at twice the capacity, {name}", "0", f"{other}", not other)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bench.parts.features import Feature
     from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
+    from bench.parts.overload import Overload
     from bench.parts.start import Start
     from bench.parts.stock import Stock
 
@@ -29,3 +30,4 @@ class Results:
     keyed: Keyed | None = None
     death: Death | None = None
     start: Start | None = None
+    overload: list[Overload] | None = None

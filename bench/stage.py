@@ -61,15 +61,18 @@ class Stage:
         """Start the broker, also again after its end."""
         await self.broker.start()
 
-    async def serve(self, what: str, implementation: str, *, routes: str = "usual", limited: bool = False) -> Child:
+    async def serve(
+        self, what: str, implementation: str, *, routes: str = "usual", limited: bool = False, traced: bool = False
+    ) -> Child:
         """Start a ``bridge`` or a ``null`` on one of the HTTP servers.
 
         ``routes``: which of the sets in ``children/serve.py``; ``limited``: with a worker's login, which may not see
-        who listens.
+        who listens; ``traced``: each call is traced, and its spans are thrown away in batches.
         """
         store = f"{self._folder.name}/{len(self._children)}.db"
         login = {"login": LIMITED.name, "passcode": LIMITED.passcode} if limited else {}
-        return await self._child("serve", login, what=what, implementation=implementation, store=store, routes=routes)
+        own = {"implementation": implementation, "store": store, "routes": routes, "traced": traced}
+        return await self._child("serve", login, what=what, **own)
 
     async def work(self) -> Child:
         """Start a worker process."""
@@ -82,6 +85,10 @@ class Stage:
     async def crowd(self) -> Child:
         """Start a process of callers that wait."""
         return await self._child("hold")
+
+    async def flood(self) -> Child:
+        """Start a process of callers that do not wait."""
+        return await self._child("overload")
 
     async def bridge(self, processes: int) -> Program:
         """Start `mqbridge serve` with that many processes."""

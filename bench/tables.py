@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.parts.features import Feature
     from bench.parts.keyed import Keyed
     from bench.parts.memory import Memory
+    from bench.parts.overload import Overload
     from bench.parts.start import Start
     from bench.parts.stock import Stock
     from bench.results import Results
@@ -54,16 +55,24 @@ def report(results: Results, bars: Sequence[Bar]) -> Iterator[str]:
     if results.stock is not None:
         yield "### A stock broker\n\n" + _stock(results.stock)
     if results.features is not None:
-        yield "### Features that a call does not use\n\n" + _features(results.features)
+        yield "### Features: what a call pays for those that it does not use, and for traces\n\n" + _features(
+            results.features
+        )
+    yield from _faults(results)
+    rows = [(bar.what, bar.bar, bar.measured, "✓" if bar.met else "✗") for bar in bars]
+    if rows:
+        yield "### Bars\n\n" + table(("what", "bar", "measured", ""), rows, left=3)
+
+
+def _faults(results: Results) -> Iterator[str]:
     if results.keyed is not None:
         yield "### Idempotency keys\n\n" + _keyed(results.keyed)
     if results.death is not None:
         yield "### The broker's death\n\n" + _death(results.death)
     if results.start is not None:
         yield "### Start\n\n" + _start(results.start)
-    rows = [(bar.what, bar.bar, bar.measured, "✓" if bar.met else "✗") for bar in bars]
-    if rows:
-        yield "### Bars\n\n" + table(("what", "bar", "measured", ""), rows, left=3)
+    if results.overload is not None:
+        yield "### Twice the capacity\n\n" + _overload(results.overload)
 
 
 def _calls(calls: Calls) -> str:
@@ -150,6 +159,18 @@ def _death(death: Death) -> str:
 def _start(start: Start) -> str:
     rows = [("broker", _each(start.broker)), ("broker, bridge and workers", _each(start.ready))]
     return table(("from nothing to ready, s", "each round"), rows)
+
+
+def _overload(overloads: Sequence[Overload]) -> str:
+    rates = ("peak", "offered", "goodput", "refused", "of the peak")
+    head = ("per second", *rates, "503: p50 ms", "p99 ms", "max ms", "200: p99 ms", "unsent", "machine busy")
+    rows = []
+    for one in overloads:
+        numbers = [f"{one.middle(name):,.0f}" for name in rates[:4]]
+        times = [f"{one.middle(name):.1f}" for name in ("refused_p50", "refused_p99", "refused_max", "answered_p99")]
+        rest = (f"{one.middle('unsent'):,.0f}", f"{one.middle('busy'):.0%}")
+        rows.append((one.server, *numbers, f"{one.of_peak:.3f}", *times, *rest))
+    return table(head, rows)
 
 
 def _each(seconds: Sequence[float]) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 MAX_HEAD: Final = 64 * 1024  # bytes of a request's head
 GIVEN_UP_AFTER: Final = 10.0  # seconds that the rest of the last answer has, once a connection is to be closed
+STALLED_FOR: Final = 60.0  # seconds in which a reader for whom more than 64 KiB wait takes less than that
 KEPT_BACK: Final = 100  # descriptors for the broker, the store, the log, and what listens
 
 RESETS: Final = 200  # at once; 100 streams can be open, and a caller that leaves resets all of them

@@ -25,8 +25,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
 from bridge.access.access import CERTIFICATE
-from bridge.asgi import PART_WITHIN
-from bridge.connections import GIVEN_UP_AFTER, MAX_HEAD, Bucket
+from bridge.connections import GIVEN_UP_AFTER, MAX_HEAD, STALLED_FOR, Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,7 +261,7 @@ class BoundedServer(TCPServer):
     async def protocol_send(self, event: ServerEvent) -> None:
         """See :class:`TCPServer`; what is not taken in time ends the connection."""
         if isinstance(event, RawData) and self.writer.transport.get_write_buffer_size() + len(event.data) > _BUFFERED:
-            given_up = self.loop.call_later(PART_WITHIN, self.writer.transport.abort)
+            given_up = self.loop.call_later(STALLED_FOR, self.writer.transport.abort)
             try:
                 await super().protocol_send(event)
             finally:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bridge.connections import GIVEN_UP_AFTER, MAX_HEAD
+from bridge.connections import GIVEN_UP_AFTER, MAX_HEAD, STALLED_FOR
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,6 +39,7 @@ class BridgeProtocol(HttpToolsProtocol):
     max_connections = 20_000
     unfinished = 0  # bytes of a head that has not ended; those of its first segment count as one
     _head: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as Uvicorn's
         """See :class:`asyncio.Protocol`."""
@@ -55,6 +56,8 @@ class BridgeProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._stop_head()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -70,6 +73,18 @@ class BridgeProtocol(HttpToolsProtocol):
             self.unfinished += len(data) if self.unfinished else 1
         else:
             self._refuse(_TOO_LARGE)
+
+    def pause_writing(self) -> None:
+        """See :class:`asyncio.Protocol`; a reader who takes nothing is given up."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_FOR, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _stop_head(self) -> None:
         if self._head is not None:

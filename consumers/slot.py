@@ -188,22 +188,21 @@ class Slot:
             self._counts.failed += 1
             log.error("call %s: not run: %s", delivery.call, error)  # noqa: TRY400 - the message is at fault
             return self._encode(message, "worker-failed") if replies_to(message) else None
-        if deadline is not None and picked_up >= deadline:
-            self._counts.expired += 1
-            log.info("call %s: picked up %d ms after its deadline, not run", delivery.call, picked_up - deadline)
-            return None
-        if (message.correlation_id or "") in policies.cancellations:
-            self._counts.skipped += 1
-            log.info("call %s: over before it was picked up, not run", delivery.call)
+        if self._is_over(delivery, deadline, picked_up):
             return None
         if has_lost_its_body(message):
             return self._refuse(delivery)
         started = time.perf_counter()
         telling = policies.started.begin(message, delivery.generation)
+        watchdog = policies.watchdog
+        remaining = None if deadline is None else (deadline - picked_up) / 1_000
+        watched = None if watchdog is None else watchdog.begin(message, remaining)
         try:
             outcome = await run_handler(self._handler, delivery, self._client.clock, policies.cancellations)
         finally:
             policies.started.end(telling)
+            if watchdog is not None and watched is not None:
+                watchdog.end(watched)
         if outcome is None:
             if not delivery.void:
                 self._counts.cancelled += 1
@@ -218,6 +217,18 @@ class Slot:
         if delivery.told:  # so that the reply does not overtake them
             properties.append(("sequence", str(delivery.told + 1)))
         return self._encode(message, outcome, properties)
+
+    def _is_over(self, delivery: Delivery, deadline: int | None, picked_up: int) -> bool:
+        """Say whether nobody waits any more, as the deadline (epoch ms) or a cancellation tells; it is counted."""
+        if deadline is not None and picked_up >= deadline:
+            self._counts.expired += 1
+            log.info("call %s: picked up %d ms after its deadline, not run", delivery.call, picked_up - deadline)
+            return True
+        if (delivery.message.correlation_id or "") in self._policies.cancellations:
+            self._counts.skipped += 1
+            log.info("call %s: over before it was picked up, not run", delivery.call)
+            return True
+        return False
 
     def _refuse(self, delivery: Delivery) -> bytes | None:
         """Return the frame that says that a message has no body for its handler."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from activemq import Client
     from consumers.handler import Function
     from consumers.tracing import Tracing
+    from consumers.watchdog import Patience
 
     F = TypeVar("F", bound=Function)
 
@@ -98,12 +99,15 @@ class Worker:
         stop: asyncio.Event,
         on_ready: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
+        patience: Patience | None = None,
     ) -> None:
         """Work until ``stop`` is set, then finish what is running and leave.
 
         ``client``: not started yet; ``concurrency``: the slots of each queue, or of all together if some
         are reserved; ``on_ready`` is called once the broker has confirmed all subscriptions; ``tracing`` puts a span
-        around each handler's work. Raises :class:`SubscriptionRefusedError` if the broker refuses a subscription then.
+        around each handler's work; ``patience``: when a handler hangs, and the process is ended with exit code
+        :data:`consumers.watchdog.HUNG`; None: it never is. Raises :class:`SubscriptionRefusedError` if the broker
+        refuses a subscription then.
         """
         if not self.queues:
             raise ValueError("this worker has no handler")
@@ -118,7 +122,7 @@ class Worker:
                     for queue, handler in handlers.items()
                 }
             async with self._lifespan():
-                await self._run(client, handlers, slots, stop, on_ready)
+                await self._run(client, handlers, slots, stop, on_ready, patience)
         finally:
             # Drained, nothing runs any more; cancelled, a thread may, and waiting for it here would stop the loop.
             executor.shutdown(wait=False)
@@ -130,18 +134,23 @@ class Worker:
         numbers: dict[str, int],
         stop: asyncio.Event,
         on_ready: Callable[[], None],
+        patience: Patience | None,
     ) -> None:
-        policies = Policies.of(client, self.name)
+        policies = Policies.of(client, self.name, patience)
         slots = [
             Slot(client, queue, handler, self.name, self.counts, policies)
             for queue, handler in handlers.items()
             for _ in range(numbers[queue])
         ]
         tasks = [asyncio.create_task(slot.run(), name=f"slot {slot.subscription.id}") for slot in slots]
+        if policies.watchdog is not None:
+            policies.watchdog.start(asyncio.get_running_loop())
         try:
             async with client:
                 await self._serve(client, slots, tasks, stop, on_ready)
         finally:
+            if policies.watchdog is not None:
+                policies.watchdog.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bridge.figures.exposition import Exposition
 from bridge.figures.route import RouteFigures
 from bridge.figures.snapshot import RouteNow, Snapshot
+from bridge.figures.together import together
 from bridge.presence import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client.metrics_core import Metric
 
@@ -27,19 +30,25 @@ def render() -> str:
 
 
 def _all() -> Iterable[Metric]:
-    return Exposition(_example, "").collect()
+    of_several = islice(together({1: ()}), 1)
+    return chain(Exposition(_example, "").collect(), of_several)
 
 
 def _example() -> Snapshot:
     """Return a bridge with one of everything, so that each metric has a sample with its labels."""
     figures = RouteFigures()
-    figures.ended("2xx", 0.01)
+    figures.ended("2xx", 0.01, "")
     figures.queued.note(0.01)
     figures.worked.note(0.01)
-    route = RouteNow("orders", "orders", figures, 0, 1, 0.0, 30.0)
+    route = _of_zeros(RouteNow, name="orders", queue="orders", figures=figures)
     queue = Queue("orders")
     queue.put(1)
-    return Snapshot(True, False, True, 1, True, 0, 0, 0, 0, 0, [route], RouteFigures(), [queue], [("shop", 0)])
+    return _of_zeros(Snapshot, routes=[route], unrouted=RouteFigures(), queues=[queue], callers=[("shop", 0)])
+
+
+def _of_zeros(kind: Callable[..., T], **values: object) -> T:
+    """Make a dataclass of these values, with a zero for each of its numbers."""
+    return kind(**dict.fromkeys(inspect.signature(kind).parameters, 0) | values)
 
 
 def _name(metric: Metric) -> str:

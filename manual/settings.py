@@ -76,7 +76,7 @@ def _toml(value: object, kind: str) -> str:
     """Write a default as a file would."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if isinstance(value, float):
+    if kind.startswith("duration") and isinstance(value, float):
         return json.dumps(_duration(value))
     if kind == "size" and isinstance(value, int):
         unit, factor = next((unit, factor) for unit, factor in _SIZES.items() if value % factor == 0)

@@ -26,10 +26,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 refused (the configuration or the command line is wrong).",
 )
 
-app.command(epilog=examples(*cli_calls.SEND_EXAMPLES))(cli_calls.send)
-app.add_typer(cli_jobs.app, name="jobs")
-app.add_typer(cli_dlq.app, name="dlq")
-app.command(epilog=examples(*cli_calls.BENCH_EXAMPLES))(cli_calls.bench)
 
 LogLevel = Annotated[
     str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
@@ -65,6 +61,24 @@ HealthFile = Annotated[
         help="A file to write each second whether it is ready.",
         dir_okay=False,
         envvar="MQBRIDGE_HEALTH_FILE",
+        show_default=False,
+    ),
+]
+HungAfter = Annotated[
+    float,
+    typer.Option(
+        help="Seconds after the end of a call's time, or without a turn of the loop, until the worker has hung and "
+        "ends (exit code 70); 0: never.",
+        min=0.0,
+        envvar="MQBRIDGE_HUNG_AFTER",
+    ),
+]
+Longest = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that a handler may take at most, if its call has longer.",
+        min=0.1,
+        envvar="MQBRIDGE_LONGEST",
         show_default=False,
     ),
 ]
@@ -190,7 +204,7 @@ def broker(
     sys.exit(asyncio.run(run_broker(kind, data, stomp_port, openwire_port, login, passcode_file, queues)))
 
 
-@app.command("broker-files", epilog="Example: mqbridge broker-files classic broker --queue orders --queue 'images.>'")
+@app.command("broker-files", epilog=examples("mqbridge broker-files classic broker --queue orders --queue 'images.>'"))
 def broker_files(
     kind: Annotated[str, typer.Argument(help="Which broker: classic, artemis or rabbitmq.")],
     folder: Annotated[Path, typer.Argument(help="Where to write them.", file_okay=False)],
@@ -227,6 +241,17 @@ def work(
     declare: Declare = True,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
+    hung_after: HungAfter = 30.0,
+    longest: Longest = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            help="Run so many workers, and above them a process that starts again what ends.",
+            min=1,
+            max=256,
+            show_default=False,
+        ),
+    ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a Python file here changes.")] = False,
     http: Annotated[
         str | None,
@@ -253,7 +278,13 @@ def work(
         raise CommandError("--config and --allow-anonymous are for --http", 2)
     if http is not None and (broker != DEFAULT_BROKER or login or passcode_file):
         raise CommandError("--http needs no broker: leave out --broker, --login and --passcode-file", 2)
+    if processes is not None and (reload or http or health_file):
+        raise CommandError("--processes goes with none of --reload, --http and --health-file", 2)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
+    if processes is not None:
+        from mqbridge.commands.work_many import work_many
+
+        sys.exit(work_many(sys.argv[1:], processes))
     if reload:
         from mqbridge.commands.reload import rerun_on_change
 
@@ -266,7 +297,19 @@ def work(
             raise CommandError("--health-file is for a worker at a broker; with --http ask /-/live", 2)
         settings = direct.direct_settings(found, http, config, allow_anonymous=allow_anonymous)
         sys.exit(direct.serve_worker(found, settings, concurrency))
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
+    sys.exit(
+        lifetime.run(
+            workers.run_worker(
+                found,
+                servers,
+                who,
+                concurrency,
+                health_file,
+                declare=declare,
+                patience=workers.patience(hung_after, longest),
+            )
+        )
+    )
 
 
 @app.command(epilog=examples("mqbridge forward --queue orders http://127.0.0.1:9000"))
@@ -280,6 +323,8 @@ def forward(
     declare: Declare = True,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
+    hung_after: HungAfter = 30.0,
+    longest: Longest = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker that hands each message to an HTTP service."""
@@ -290,7 +335,19 @@ def forward(
     log_to_stderr(log_level)
     servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
     found = workers.make_forward_worker(queue, url, concurrency)
-    sys.exit(lifetime.run(workers.run_worker(found, servers, who, concurrency, health_file, declare=declare)))
+    sys.exit(
+        lifetime.run(
+            workers.run_worker(
+                found,
+                servers,
+                who,
+                concurrency,
+                health_file,
+                declare=declare,
+                patience=workers.patience(hung_after, longest),
+            )
+        )
+    )
 
 
 @app.command(epilog=examples("MQBRIDGE_ADMIN_KEY=… mqbridge top --url http://127.0.0.1:8080"))
@@ -308,6 +365,10 @@ def top(
     sys.exit(watch(url, admin_key(admin_key_file), every=every, once=once, as_json=as_json))
 
 
+app.command(epilog=examples(*cli_calls.SEND_EXAMPLES))(cli_calls.send)
+app.command(epilog=examples(*cli_calls.BENCH_EXAMPLES))(cli_calls.bench)
+app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_dlq.app, name="dlq")
 keys = typer.Typer(no_args_is_help=True)
 app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog=examples("mqbridge key new shop"))
 
@@ -343,8 +404,10 @@ def demo(
 ) -> None:
     """Start a broker, a bridge and workers here, and send real requests through them."""
     from mqbridge.commands.demo import run_demo
+    from mqbridge.lifetime import without_threads
 
     log_to_stderr(log_level)
+    without_threads()
     sys.exit(asyncio.run(run_demo(once=once, port=port)))
 
 

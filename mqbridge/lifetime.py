@@ -66,7 +66,7 @@ def _is_told_of_death() -> bool:
 
 
 def without_threads() -> None:
-    """Have asyncio wait for children without a thread for each. Python 3.12 does where the system has pidfd_open."""
+    """Have the next loop wait for children without a thread for each. Python 3.12 does where there is pidfd_open."""
     if sys.version_info < (3, 12) and sys.platform.startswith("linux"):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 

@@ -75,7 +75,8 @@ class Server(ABC):
     def kill(self) -> None:
         """End it with SIGKILL, all of its processes."""
         if self._process is not None:
-            self._signal_all(signal.SIGKILL)
+            if self._process.poll() is None:
+                self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
@@ -93,6 +94,10 @@ class Server(ABC):
         """Signal it and its children: PostgreSQL's have sessions of their own."""
         assert self._process is not None
         parent = self._process.pid
+        if (
+            number != signal.SIGCONT
+        ):  # else it makes new ones meanwhile: a connection's, or in the place of one that died
+            os.kill(parent, signal.SIGSTOP)
         for status in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):  # it has ended
                 fields = status.read_text().rpartition(")")[2].split()

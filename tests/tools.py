@@ -34,7 +34,7 @@ def go_tool(package: str, name: str) -> Path:
 
 def _build(package: str, program: Path) -> None:
     if shutil.which("go") is None:
-        return _unavailable(f"{program.name} is built with Go, which is not installed")
+        return unavailable(f"{program.name} is built with Go, which is not installed")
     with tempfile.TemporaryDirectory() as scratch:
         # A module of its own, because `go install` refuses packages whose module replaces others (compose).
         steps = (
@@ -45,12 +45,12 @@ def _build(package: str, program: Path) -> None:
         for step in steps:
             done = subprocess.run(step, cwd=scratch, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                return _unavailable(f"{' '.join(step[:3])}: {done.stderr[-500:]} (is the network up?)")
+                return unavailable(f"{' '.join(step[:3])}: {done.stderr[-500:]} (is the network up?)")
     program.with_suffix(".new").rename(program)
     return None
 
 
-def _unavailable(why: str) -> None:
+def unavailable(why: str) -> None:
     if os.environ.get("CI"):
         raise RuntimeError(why)
     pytest.skip(why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from activemq.embedded.configuration import Configuration, Login, Role
@@ -12,49 +13,83 @@ from activemq.errors import BrokerStartError
 from activemq.testing.real import RealBroker, wait_until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from testcontainers.core.container import DockerContainer
 
 CLASSIC_IMAGE: Final = "apache/activemq-classic:6.3.2"
+ARTEMIS_IMAGE: Final = "apache/artemis:2.57.0"
 _STOMP: Final = 61613
 _OPENWIRE: Final = 61616
-_CONFIGURATION: Final = "/etc/activemq-testing.xml"
 _LOG_TAIL: Final = 2_000  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Official:
+    """How an official image is given a configuration: ``files``: path in ours → path in the container."""
+
+    image: str
+    command: tuple[str, ...]
+    working_dir: str  # our paths are relative, and this is where it may write, whoever it runs as
+    files: Mapping[str, str]
+
+
+_XML: Final = "/etc/activemq-testing.xml"
+_INSTANCE: Final = "/var/lib/artemis-instance"
+_OFFICIAL: Final[Mapping[str, _Official]] = {
+    "classic": _Official(
+        CLASSIC_IMAGE,
+        ("activemq", "console", f"xbean:file:{_XML}"),
+        "/opt/apache-activemq/data",
+        {"activemq.xml": _XML},
+    ),
+    # Its entry point makes an instance, and puts what is in this folder over its configuration (docker-run.sh).
+    "artemis": _Official(
+        ARTEMIS_IMAGE,
+        ("run",),
+        _INSTANCE,
+        {
+            f"etc/{name}": f"{_INSTANCE}/etc-override/{name}"
+            for name in ("broker.xml", "login.config", "users.properties", "roles.properties")
+        },
+    ),
+}
 
 
 @contextmanager
 def container(
     kind: str = "classic",
     *,
-    image: str = CLASSIC_IMAGE,
+    image: str | None = None,
     start_timeout: float = 90.0,
     **docker: Any,  # noqa: ANN401 - docker-py's own
 ) -> Iterator[RealBroker]:
     """Run one in a container for as long as the context lasts; blocks while it is pulled and started.
 
-    ``image``: another version or a mirror of the official image; ``start_timeout``: seconds after the pull;
-    ``docker``: further arguments of docker-py's ``containers.run``. It has the users, rights and limits of the
-    embedded broker (:mod:`activemq.embedded.configuration`), a passcode of its own, and is published on loopback if
-    the engine is on this machine. Which engine, and all else about it, is testcontainers' business: ``DOCKER_HOST``,
-    ``TESTCONTAINERS_…``, ``~/.testcontainers.properties``.
+    ``kind``: ``classic`` or ``artemis``; ``image``: another version or a mirror of the official image;
+    ``start_timeout``: seconds after the pull; ``docker``: further arguments of docker-py's ``containers.run``. It has
+    the users, rights and limits of the embedded broker (:mod:`activemq.embedded.configuration`), a passcode of its own,
+    and is published on loopback if the engine is on this machine. Which engine, and all else about it, is
+    testcontainers' business: ``DOCKER_HOST``, ``TESTCONTAINERS_…``, ``~/.testcontainers.properties``.
 
     Raises ``ValueError`` for a kind that it has no image for, :class:`BrokerStartError` with the end of its log if it
     does not start, and what docker-py raises if there is no engine or no image.
     """
-    if kind != "classic":
-        raise ValueError(f"kind must be 'classic', not {kind!r}; for others start one yourself and name its URL")
+    official = _OFFICIAL.get(kind)
+    if official is None:
+        kinds = " or ".join(map(repr, _OFFICIAL))
+        raise ValueError(f"kind must be {kinds}, not {kind!r}; for others start one yourself and name its URL")
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - part of an extra
 
+    image = image or official.image
     main = Login("bridge", secrets.token_urlsafe(24), frozenset({Role.BRIDGE, Role.WORKER}))
-    configuration = Configuration(_STOMP, _OPENWIRE, (main,), address="0.0.0.0")
     running = (
         DockerContainer(image)
-        .with_command(["activemq", "console", f"xbean:file:{_CONFIGURATION}"])
-        .with_copy_into_container(render(kind, configuration)["activemq.xml"].encode(), _CONFIGURATION)
-        # The configuration's paths are relative, and this is where the image may write, whoever it runs as.
-        .with_kwargs(working_dir="/opt/apache-activemq/data", **docker)
+        .with_command([*official.command])
+        .with_kwargs(**{"working_dir": official.working_dir, **docker})
     )
+    for path, text in render(kind, Configuration(_STOMP, _OPENWIRE, (main,), address="0.0.0.0")).items():
+        running = running.with_copy_into_container(text.encode(), official.files[path])
     _publish(running)
     with running:
         try:

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("activemq", "a real broker to test against")
     group.addoption("--activemq-broker", metavar="WHICH", help=_HELP)
-    group.addoption("--activemq-kind", metavar="KIND", help="classic, or at a URL also artemis and rabbitmq")
+    group.addoption("--activemq-kind", metavar="KIND", help="classic or artemis, or at a URL also rabbitmq")
     group.addoption("--activemq-image", metavar="IMAGE", help="the container's image")
     group.addoption("--activemq-timeout", metavar="SECONDS", help="how long to wait until it lets us log in")
     group.addoption("--activemq-missing", metavar="fail|skip", help="what to do if the broker cannot be had")
@@ -102,9 +102,9 @@ def _choose(config: pytest.Config) -> AbstractContextManager[RealBroker]:
 
         return embedded(kind or "classic", start_timeout=timeout or _START_WITHIN, **_places())
     if which == "container":
-        from activemq.testing.container import CLASSIC_IMAGE, container  # noqa: PLC0415
+        from activemq.testing.container import container  # noqa: PLC0415
 
-        return container(kind or "classic", image=image or CLASSIC_IMAGE, start_timeout=timeout or _START_WITHIN)
+        return container(kind or "classic", image=image or None, start_timeout=timeout or _START_WITHIN)
     if not which.startswith(("stomp://", "stomp+ssl://")):  # not shown whole: it may hold a passcode
         raise pytest.UsageError(f"activemq_broker: must be {_HELP}")
     from activemq.testing.real import existing  # noqa: PLC0415

@@ -17,8 +17,8 @@ from bench.children import loops
 from bench.children.channel import Channel
 from bench.latency import Load, summary
 
-_CLOSE = re.compile(rb"\nconnection: *close", re.IGNORECASE)
-_LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
+CLOSE = re.compile(rb"\nconnection: *close", re.IGNORECASE)
+LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
 class Run:
@@ -58,7 +58,7 @@ class Caller(asyncio.Protocol):
         if self._buffer:
             data = self._buffer + data
         end = data.find(b"\r\n\r\n")
-        length = _LENGTH.search(data, 0, end) if end >= 0 else None
+        length = LENGTH.search(data, 0, end) if end >= 0 else None
         if length is None or len(data) < end + 4 + int(length[1]):
             self._buffer = data
             return
@@ -67,7 +67,7 @@ class Caller(asyncio.Protocol):
         self._run.latencies.append(now - self._sent)
         if data[9:12] != b"200":
             self._run.failed += 1
-        if now < self._run.end and _CLOSE.search(data, 0, end) is None:
+        if now < self._run.end and CLOSE.search(data, 0, end) is None:
             self._send()
         elif self._transport is not None:
             self._sent = 0.0

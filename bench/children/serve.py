@@ -16,10 +16,18 @@ from bridge.app import Bridge
 from bridge.settings import Broker, BrokerUrl, Route, Server, Settings, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
     from bench.children.channel import Commands
     from bridge.asgi import Receive, Scope, Send
+    from bridge.listening import Place
+    from bridge.server import Connect
+    from bridge.tracing import Tracing
 
 HOLD = 300.0  # seconds; longer than any part that holds calls
+HELD_AT_MOST = 64  # calls of the route that is overloaded: as many as the peak needs, not as many as there is room for
 POLL = 0.002  # seconds
 OFF: dict[str, Any] = {"started": "never", "async_": "never", "idempotency": "off", "stream": False}
 FEATURES: dict[str, dict[str, Any]] = {
@@ -100,6 +108,8 @@ def routes_of(name: str) -> tuple[Route, ...]:
         options: dict[str, Any] = {} if name == "usual" else {"async_": "never", "idempotency": "off"}
         hold = Route(name="hold", path="/hold", queue="bench.hold", timeout=HOLD, max_held=20_000, **options)
         return (Route(name="echo", path="/echo", queue="bench.echo", **options), hold)
+    if name == "overload":
+        return (Route(name="echo", path="/echo", queue="bench.echo", max_held=HELD_AT_MOST, **OFF),)
     wanted = FEATURES if name == "features" else {"off": {}}
     return tuple(
         Route(name=route, path=f"/with/{route}", queue="bench.echo", **{**OFF, **options})
@@ -107,14 +117,34 @@ def routes_of(name: str) -> tuple[Route, ...]:
     )
 
 
+def _tracing() -> Tracing:
+    """Return tracing as it is in use, but for the sending."""
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - only where it is measured
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult  # noqa: PLC0415
+
+    from bridge.tracing import Tracing  # noqa: PLC0415
+
+    class Nowhere(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - as its super has them
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(Nowhere()))
+    return Tracing(provider, "bench")
+
+
 def main() -> None:
     """Serve until the parent is gone."""
     channel = Channel()
     made: list[Bridge] = []
 
-    def make(*arguments: Any) -> Bridge:  # noqa: ANN401 - whatever a bridge is made of
-        kind = Null if channel.configuration["what"] == "null" else Bridge
-        made.append(kind(*arguments))
+    tracing = _tracing() if channel.configuration["traced"] else None
+    kind = Null if channel.configuration["what"] == "null" else Bridge
+
+    def make(
+        settings: Settings, load: Callable[[], Settings] | None, place: Place | None, connect: Connect | None
+    ) -> Bridge:
+        made.append(kind(settings, load, place, connect, tracing))
         return made[0]
 
     def on_ready(addresses: list[str]) -> None:

@@ -27,7 +27,11 @@ FEATURES = (
     ("keys and jobs allowed", "full", "/with/jobs", "full", "/with/off"),
     ("events allowed: stream = true", "full", "/with/stream", "full", "/with/off"),
     ("all of these", "full", "/with/all", "bare", "/with/off"),
+    ("traces: each call, spans thrown away", "traced", "/with/off", "full", "/with/off"),
 )
+USED = frozenset(
+    {"traces: each call, spans thrown away"}
+)  # by each call that is measured: what it costs, no bar for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ async def measure(options: Options, generator: Generator, tell: Callable[[str], 
         bridges = {
             "bare": await stage.serve("bridge", "uvicorn", routes="off", limited=True),
             "full": await stage.serve("bridge", "uvicorn", routes="features"),
+            "traced": await stage.serve("bridge", "uvicorn", routes="features", traced=True),
         }
         broker = stage.broker.pid
 

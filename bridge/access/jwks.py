@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +26,11 @@ MAX_BYTES: Final = 1 << 20
 _ASYMMETRIC: Final = frozenset({"RSA", "EC", "OKP"})
 
 
+# An RSA key that names no algorithm (RFC 7517, 4.4: it need not) is for every one of RSA that the settings take, where
+# PyJWT's own class would say RS256 of it. The curve of another key says which it is for.
+VerifyingKey = jwt.PyJWK | RSAPublicKey
+
+
 class KeysUnavailableError(Exception):
     """The issuer's keys cannot be had, so no token can be judged."""
 
@@ -35,12 +41,12 @@ class KeySet:
     def __init__(self, fetch: Fetch, now: Callable[[], float]) -> None:
         self._fetch = fetch
         self._now = now
-        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._keys: dict[str | None, VerifyingKey] = {}
         self._fetched: float | None = None  # when the keys came
         self._tried: float | None = None  # when they were last asked for
         self._fetching: asyncio.Task[None] | None = None
 
-    async def key(self, key_id: str | None) -> jwt.PyJWK | None:
+    async def key(self, key_id: str | None) -> VerifyingKey | None:
         """Return the key of this id, or the only one if the token names none; None if there is no such key.
 
         Raises :class:`KeysUnavailableError`.
@@ -55,7 +61,7 @@ class KeySet:
             raise KeysUnavailableError
         return found
 
-    def _find(self, key_id: str | None) -> jwt.PyJWK | None:
+    def _find(self, key_id: str | None) -> VerifyingKey | None:
         if self._age() >= STALE:
             return None
         if key_id is None and len(self._keys) == 1:
@@ -84,12 +90,12 @@ class KeySet:
             self._fetching = None
 
 
-def usable_keys(document: Any) -> dict[str | None, jwt.PyJWK]:  # noqa: ANN401 - it is JSON
+def usable_keys(document: Any) -> dict[str | None, VerifyingKey]:  # noqa: ANN401 - it is JSON
     """Return the asymmetric signature keys of a JWK Set by their id. Raises ValueError if it is none."""
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("the document at jwks_url is no JWK Set")  # noqa: TRY004 - of JSON, not of our types
-    keys: dict[str | None, jwt.PyJWK] = {}
+    keys: dict[str | None, VerifyingKey] = {}
     for entry in entries:
         if not isinstance(entry, dict) or not _is_of_signatures(entry):
             continue
@@ -99,7 +105,7 @@ def usable_keys(document: Any) -> dict[str | None, jwt.PyJWK]:  # noqa: ANN401 -
             # One that we cannot use must not keep the others from being used.
             log.warning("a key of the issuer cannot be used: %s", error)
             continue
-        keys[key.key_id] = key
+        keys[key.key_id] = key.key if isinstance(key.key, RSAPublicKey) and entry.get("alg") is None else key
     return keys
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 
-from bridge.access.jwks import KeySet, KeysUnavailableError
+from bridge.access.jwks import KeysUnavailableError
 from bridge.access.principal import unauthenticated
 from bridge.problems import retry_later
 
 if TYPE_CHECKING:
+    from bridge.access.jwks import KeySet, VerifyingKey
     from bridge.settings import Jwt
 
 LEEWAY: Final = 10.0  # seconds that the issuer's clock may differ from ours
@@ -49,7 +50,7 @@ class Tokens:
             raise unauthenticated("the token is not a valid one for this bridge") from None
         return self._named(claims)
 
-    def _verified(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+    def _verified(self, token: str, key: VerifyingKey) -> dict[str, Any]:
         settings = self.settings
         return jwt.decode(
             token,

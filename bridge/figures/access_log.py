@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bridge.figures.ledger import Ended
+
+ANSWERED: Final = "answered"
+_BY_WORKERS: Final = frozenset({"2xx", "3xx", "4xx", "5xx", "worker-failed", "bad-reply"})
+
+
+def phase_of(ended: Ended) -> str:
+    """Return how far a call had come when it was over: refused, sent, running or answered.
+
+    ``sent``: no worker is known to have begun; most of them only tell with their reply.
+    """
+    if ended.outcome in _BY_WORKERS:
+        return ANSWERED
+    if ended.sent is None:
+        return "refused"
+    return "running" if ended.attempt else "sent"
 
 
 class Line:
@@ -25,6 +40,9 @@ class Line:
             ended.outcome,
             f"{ended.took * 1_000:.1f}ms",
         ]
+        phase = phase_of(ended)
+        if phase != ANSWERED:
+            parts.append(f"phase={phase}")
         for name, value in (("queue", ended.queue_ms), ("work", ended.work_ms)):
             if value is not None:
                 parts.append(f"{name}={value:.1f}ms")
@@ -45,6 +63,7 @@ def fields_of(ended: Ended) -> dict[str, Any]:
         "path": _path(ended.path),
         "status": ended.status or None,
         "outcome": ended.outcome,
+        "phase": phase_of(ended),
         "duration_ms": round(ended.took * 1_000, 3),
         "queue_ms": ended.queue_ms,
         "work_ms": ended.work_ms,

@@ -31,6 +31,8 @@ _SENTENCES: Mapping[str, Callable[[Context], str]] = MappingProxyType(
         "missing": lambda _: "is required",
         "string_type": lambda _: "must be a string",
         "int_type": lambda _: "must be a whole number",
+        "float_type": lambda _: "must be a number",
+        "finite_number": lambda _: "must be a number",
         "int_from_float": lambda _: "must be a whole number",
         "bool_type": lambda _: "must be true or false",
         "model_type": lambda _: "must be a table",

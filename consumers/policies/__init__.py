@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 from consumers.policies.cancellations import Cancellations
 from consumers.policies.started import Started
+from consumers.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from activemq import Client
+    from consumers.watchdog import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,10 @@ class Policies:
 
     cancellations: Cancellations
     started: Started
+    watchdog: Watchdog | None
 
     @classmethod
-    def of(cls, client: Client, name: str) -> Self:
-        """Make them for a client that is not started yet; ``name``: the worker's."""
-        return cls(Cancellations(client), Started(client, name))
+    def of(cls, client: Client, name: str, patience: Patience | None = None) -> Self:
+        """Make them for a client that is not started yet; ``name``: the worker's; ``patience``: None: endless."""
+        watchdog = None if patience is None else Watchdog(patience, client.cut)
+        return cls(Cancellations(client), Started(client, name), watchdog)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from activemq.embedded import EmbeddedBroker, Login, Role
@@ -12,6 +13,7 @@ from activemq.errors import EmbeddedBrokerError
 from mqbridge.console import CommandError, announce, say
 from mqbridge.environment import places, read_secret
 from mqbridge.lifetime import stop_signals
+from mqbridge.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +58,9 @@ async def run_broker(
     with stop_signals() as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
-            async with broker:
+            async with AsyncExitStack() as stack:
+                with Progress("starting the broker"):
+                    await stack.enter_async_context(broker)
                 announce(f"broker ready on {broker.stomp_url}")
                 say(f"JMS clients: {broker.openwire_url}; login {broker.login}, passcode in {where}")
                 names = ", ".join(f"{other.name} ({other.name}-passcode)" for other in others)

@@ -24,7 +24,8 @@ from mqbridge.commands.key import make_key
 from mqbridge.commands.showcase import show_all
 from mqbridge.console import CommandError
 from mqbridge.environment import PASSCODE, places
-from mqbridge.lifetime import stop_signals, without_threads
+from mqbridge.lifetime import stop_signals
+from mqbridge.progress import Progress
 
 WORKERS = 2
 SLOTS = 4
@@ -34,7 +35,6 @@ PAGE = Path("examples/browser")  # its port is in demo.toml
 async def run_demo(*, once: bool, port: int) -> int:
     """Start all, show all, and stay up unless ``once``; return the exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    without_threads()
     with stop_signals() as stop:
         demo = asyncio.create_task(_run(console, once=once, port=port, stop=stop))
         stopping = asyncio.create_task(stop.wait())
@@ -62,7 +62,8 @@ async def _run(console: Console, *, once: bool, port: int, stop: asyncio.Event) 
             **places(),
         )
         try:
-            await stack.enter_async_context(broker)
+            with Progress("starting a broker"):
+                await stack.enter_async_context(broker)
         except EmbeddedBrokerError as error:
             raise CommandError(str(error)) from error
         passcode = _write_secret(folder / "worker-passcode", worker.passcode)
@@ -71,7 +72,8 @@ async def _run(console: Console, *, once: bool, port: int, stop: asyncio.Event) 
         operator = Operator(url, _write_secret(folder / "admin-key", key))
         console.print(f"broker   {broker.stomp_url}  (ActiveMQ, pid {broker.pid})")
         children = [_bridge(folder, broker, url, key_sha256), *(_worker(broker, passcode) for _ in range(WORKERS))]
-        await asyncio.gather(*(stack.enter_async_context(child) for child in children))
+        with Progress("starting a bridge and workers"):
+            await asyncio.gather(*(stack.enter_async_context(child) for child in children))
         bridge, *workers = children
         console.print(f"bridge   {url}  (pid {bridge.pid})")
         console.print(f"workers  {', '.join(f'pid {worker.pid}' for worker in workers)}, {SLOTS} slots for each queue")

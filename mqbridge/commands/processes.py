@@ -1,7 +1,8 @@
-"""`mqbridge serve --processes N`: several processes on the same addresses, and the one above them.
+"""`--processes N`: several processes of one kind, and the one above them.
 
-The parent holds the sockets, starts the processes, passes on their logs and signals, and starts again what dies. It
-takes no connection itself. Each process has sockets of its own (docs/decisions/0022-many-bridges.md).
+The parent starts the processes, passes on their logs and signals, and starts again what dies. Those of
+`mqbridge serve` share addresses: the parent holds the sockets and takes no connection itself, and each process has
+sockets of its own (docs/decisions/0022-many-bridges.md).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from activemq import Backoff
+from consumers.watchdog import HUNG
 from mqbridge.commands.children import lines_of
 from mqbridge.console import announce
 
@@ -26,17 +29,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-READY: Final = "mqbridge: ready on "  # what a process says
+READY: Final = "mqbridge: ready on "  # what a bridge says
 STABLE_AFTER: Final = 10.0  # seconds; one that dies sooner counts as a failed start
 AGAIN: Final = Backoff(first=0.5, cap=30.0)
 SPARE: Final = 15.0  # seconds beyond the time to drain, after which a process is killed
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the processes are: their name in the log, how the line begins that says that one is ready.
+
+    ``drain``: seconds that one may take to end once it is told to; None: as long as it likes.
+    """
+
+    name: str
+    ready: str
+    drain: float | None
+
+
 class Seat:
     """One process's place: its number from 1, its sockets, and the process that sits there now."""
 
-    def __init__(self, number: int, sockets: Sockets) -> None:
+    def __init__(self, number: int, sockets: Sockets, kind: Kind) -> None:
         self.number = number
+        self._kind = kind
         self.ready = False
         self._reload = False  # asked for while it could not hear it
         self._stopped = False
@@ -46,7 +62,7 @@ class Seat:
     async def run(self, spawn: Spawn, on_ready: Callable[[str], None]) -> int:
         """Start a process and pass on what it says until its end; return its exit code. Killed if we are cancelled.
 
-        ``on_ready`` gets what follows :data:`READY`.
+        ``on_ready`` gets what follows :attr:`Kind.ready`.
         """
         process = self._process = await spawn(self.number, self._sockets)
         if self._stopped:
@@ -54,14 +70,14 @@ class Seat:
         was_ready = False
         try:
             async for text in lines_of(process):
-                if text.startswith(READY):
+                if text.startswith(self._kind.ready):
                     was_ready = True
                     self._is_ready()
-                    on_ready(text.removeprefix(READY))
+                    on_ready(text.removeprefix(self._kind.ready))
                 elif text.startswith("{"):  # a log for machines
                     print(text, file=sys.stderr, flush=True)
                 else:
-                    print(f"[bridge {self.number} {process.pid}] {text}", file=sys.stderr, flush=True)
+                    print(f"[{self._kind.name} {self.number} {process.pid}] {text}", file=sys.stderr, flush=True)
             code = await process.wait()
             # Told to stop before it knew the signal: it held nothing.
             return 0 if code == -signal.SIGTERM and self._stopped and not was_ready else code
@@ -102,12 +118,12 @@ class Seat:
 
 
 class Supervisor:
-    """Keeps a process in each seat. ``drain``: seconds that a process may take to end once it is told to."""
+    """Keeps a process in each seat."""
 
-    def __init__(self, places: Sequence[Sockets], spawn: Spawn, drain: float, backoff: Backoff = AGAIN) -> None:
-        self._seats = [Seat(number, sockets) for number, sockets in enumerate(places, 1)]
+    def __init__(self, places: Sequence[Sockets], spawn: Spawn, kind: Kind, backoff: Backoff = AGAIN) -> None:
+        self._seats = [Seat(number, sockets, kind) for number, sockets in enumerate(places, 1)]
         self._spawn = spawn
-        self._drain = drain
+        self._kind = kind
         self._backoff = backoff
         self._announced = False
         self._stop = asyncio.Event()
@@ -122,9 +138,10 @@ class Supervisor:
                 self._stop.set()  # one that must not run ends all
                 for seat in self._seats:
                     seat.stop()
-                _, late = await asyncio.wait(keeping, timeout=self._drain + SPARE)
+                within = None if self._kind.drain is None else self._kind.drain + SPARE
+                _, late = await asyncio.wait(keeping, timeout=within)
                 if late:
-                    log.error("%d processes did not end within %g s and are killed", len(late), self._drain + SPARE)
+                    log.error("%d processes did not end within %g s and are killed", len(late), within)
             finally:
                 for task in (stopping, *keeping):
                     task.cancel()
@@ -141,26 +158,27 @@ class Supervisor:
             try:
                 code = await seat.run(self._spawn, self._on_ready)
             except OSError as error:  # no memory for another process, or too many of them
-                log.error("bridge %d cannot be started: %s", seat.number, error.strerror)  # noqa: TRY400 - it says all
+                log.error("%s %d cannot be started: %s", self._kind.name, seat.number, error.strerror)  # noqa: TRY400 - it says all
                 code = -1
             if self._stop.is_set() or self._must_not_run(code):
                 return code
             failures = 0 if loop.time() - began > STABLE_AFTER else failures + 1
             delay = self._backoff.delay(failures) if failures else 0.0
-            log.error("bridge %d has ended (code %d); another is started in %.1f s", seat.number, code, delay)
+            name = self._kind.name
+            log.error("%s %d has ended (code %d); another is started in %.1f s", name, seat.number, code, delay)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stop.wait()
                 return 0
 
     def _must_not_run(self, code: int) -> bool:
-        """Say whether a process refused to start, as all others would; one that was killed did not."""
-        return code > 0 and not self._announced
+        """Say whether a process refused to start, as all others would; one that was killed, or hung, did not."""
+        return code > 0 and code != HUNG and not self._announced
 
-    def _on_ready(self, addresses: str) -> None:
+    def _on_ready(self, what: str) -> None:
         if not self._announced and all(seat.ready for seat in self._seats):
             self._announced = True
-            announce(f"ready on {addresses}")
+            announce(f"{self._kind.ready.removeprefix('mqbridge: ')}{what}")
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

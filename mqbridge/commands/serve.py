@@ -23,7 +23,7 @@ from bridge.sessions import SECRET_BYTES
 from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
-from mqbridge.commands.processes import Supervisor
+from mqbridge.commands.processes import READY, Kind, Supervisor
 from mqbridge.console import CommandError, announce, log_to_stderr, say
 from mqbridge.environment import ADMIN_KEY_SHA256, FOLDER, SESSIONS, environment
 from mqbridge.lifetime import without_threads
@@ -92,7 +92,7 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
             environ[FOLDER] = stack.enter_context(TemporaryDirectory(prefix="mqbridge-"))  # mode 0700
         except OSError as error:
             log.warning("metrics are of one process each: there is no folder for temporary files (%s)", error)
-        return asyncio.run(Supervisor(places, start, settings.server.drain).run())
+        return asyncio.run(Supervisor(places, start, Kind("bridge", READY, settings.server.drain)).run())
 
 
 def written(number: int, of: int, descriptors: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Server
 from consumers import Worker
+from consumers.watchdog import Patience
 from consumers.worker import SubscriptionRefusedError
 from mqbridge.console import CommandError, announce
 from mqbridge.health import HealthFileError, health_file
@@ -27,10 +28,12 @@ async def run_worker(
     health: Path | None = None,
     *,
     declare: bool = True,
+    patience: Patience | None = None,
 ) -> int:
     """Run a worker until a signal; return the exit code.
 
-    ``health``: see :mod:`mqbridge.health`; ``declare``: as for :class:`activemq.Client`.
+    ``health``: see :mod:`mqbridge.health`; ``declare``: as for :class:`activemq.Client`; ``patience``: as for
+    :meth:`Worker.run`.
     """
     client = Client(servers, who, declare=declare)
     try:
@@ -46,7 +49,9 @@ async def run_worker(
             async with health_file(health, state):
                 with tracer_provider(worker.name) as provider:
                     spans = worker_spans(provider)
-                    await worker.run(client, concurrency, stop, lambda: announce(f"worker ready ({queues})"), spans)
+                    await worker.run(
+                        client, concurrency, stop, lambda: announce(f"worker ready ({queues})"), spans, patience
+                    )
         except SubscriptionRefusedError as error:
             raise CommandError(f"{error}; may this login read the queue?") from error
         except HealthFileError as error:
@@ -102,6 +107,11 @@ def find_asgi_worker(reference: str, queue: str) -> Worker:
     if not callable(app):
         raise CommandError(f"--asgi {reference} is a {type(app).__name__}, not an ASGI app", 2)
     return asgi_worker(app, queue)
+
+
+def patience(hung_after: float, longest: float | None) -> Patience | None:
+    """Return when a handler hangs, from ``--hung-after`` and ``--longest``; None: never."""
+    return Patience(hung_after, longest) if hung_after else None
 
 
 def make_forward_worker(queue: str, url: str, concurrency: int) -> Worker:

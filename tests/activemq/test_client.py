@@ -1,6 +1,7 @@
 """A connection that is kept up: addresses, hosts, back-off, who is told, and the end."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -349,3 +350,22 @@ async def test_wait_connected_cancelled_harms_nobody(fake: FakeBroker) -> None:
                 await client.wait_connected()
         fake.resume()
         await asyncio.wait_for(client.wait_connected(), 10)
+
+
+async def test_a_connection_is_cut_from_another_thread_although_a_copy_of_its_socket_is_open(
+    eventually: Eventually,
+) -> None:
+    """As where a child of the process was forked: the broker must see the end all the same."""
+    async with FakeBroker() as broker, connected(broker) as client:
+        sock = client._connection._socket  # type: ignore[union-attr]  # what only the client has
+        same = os.dup(sock.fileno())
+        try:
+            before = client.generation
+            await asyncio.to_thread(client.cut)
+            await eventually(lambda: client.generation > before)
+        finally:
+            os.close(same)
+
+
+async def test_there_is_nothing_to_cut_without_a_connection() -> None:
+    client_of(1).cut()

@@ -9,6 +9,7 @@ from activemq.frames import Frame
 from activemq.message import (
     RequestEncoder,
     RequestMessage,
+    encode_reply,
     is_text,
     property_of,
     property_size,
@@ -172,3 +173,11 @@ def test_the_attempt_is_1_unless_said(value: str | None, expected: int) -> None:
 def test_stomps_own_content_type_is_read_too() -> None:
     assert request(content__type="a/b").content_type == "a/b"
     assert request(content__type="a/b", content_type="c/d").content_type == "c/d"
+
+
+@pytest.mark.parametrize("value", ["/queue/a\0SEND", "\0", "/queue/a\0"])
+def test_nobody_waits_for_a_reply_at_a_name_that_would_end_our_frame(value: str) -> None:
+    message = RequestMessage(Frame("MESSAGE", f"\ncorrelation-id:c\nreply-to:{value}"))
+    assert message.reply_to is None
+    with pytest.raises(MessageError, match="reply-to"):
+        encode_reply(message, receipt="r")

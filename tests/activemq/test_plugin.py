@@ -89,7 +89,10 @@ def test_the_configuration_file_names_one(project: pytest.Pytester, there: Embed
     ("options", "says"),
     [
         (["--activemq-broker=nonsense"], "must be embedded, container, or the stomp:// URL"),
-        (["--activemq-kind=rabbitmq", "--activemq-broker=container"], "kind must be 'classic', not 'rabbitmq'"),
+        (
+            ["--activemq-kind=rabbitmq", "--activemq-broker=container"],
+            "kind must be 'classic' or 'artemis', not 'rabbitmq'",
+        ),
         (["--activemq-missing=perhaps"], "must be fail or skip"),
         (["--activemq-timeout=soon"], "activemq_timeout: 'soon': must be seconds"),
         (["--activemq-broker=stomp://bridge:secret@127.0.0.1:1"], "must be stomp://HOST:PORT and nothing else"),

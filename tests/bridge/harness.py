@@ -190,7 +190,7 @@ class ToldWorker:
         self.client = client_for(broker)
         self._inbox: dict[str, asyncio.Queue[Frame]] = {queue: asyncio.Queue() for queue in queues}
         for queue in queues:
-            self.client.subscribe(_auto(queue), self._inbox[queue].put_nowait)
+            self.client.subscribe(all_of(queue), self._inbox[queue].put_nowait)
         self._receipts = 0
 
     async def __aenter__(self) -> Self:
@@ -232,7 +232,8 @@ class ToldWorker:
         await self.client.request_receipt(encode("SEND", fields, body), receipt, timeout=PATIENCE)
 
 
-def _auto(queue: str) -> Any:
+def all_of(queue: str) -> Any:
+    """Subscribe to all that comes to a queue, without acknowledging."""
     # A large prefetch: this worker stands for as many as a test needs.
     # Artemis counts it in bytes, and never gives credit for what it acknowledges by itself [2.57]: no limit there.
     many = {"activemq.prefetchSize": "5000", "consumer-window-size": "-1"}

@@ -13,7 +13,7 @@ from typing import Any
 
 from activemq.frames import encode
 from tests.bridge.callers import PATIENCE, call
-from tests.bridge.harness import client_for
+from tests.bridge.harness import all_of, client_for
 from tests.databases import free_port
 
 
@@ -93,10 +93,7 @@ class Echo:
         self.ran: Counter[str] = Counter()
         self._after = after
         self.client = client_for(broker)
-        self.client.subscribe(
-            lambda profile: {"destination": profile.queue(queue), "ack": "auto", "activemq.prefetchSize": "1000"},
-            self._take,
-        )
+        self.client.subscribe(all_of(queue), self._take)
 
     def _take(self, frame: Any) -> None:
         self.ran[frame.body.decode()] += 1

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from activemq.testing import FakeBroker
-from bridge.figures.access_log import Line, fields_of
+from bridge.figures.access_log import Line, fields_of, phase_of
 from bridge.figures.ledger import Ended
 from bridge.settings import Log, Route
 from tests.bridge.harness import NO_STORE, ToldWorker, running, settings_for
@@ -27,10 +27,30 @@ def test_a_line_says_what_it_was_how_it_ended_and_how_long_it_took():
 
 def test_what_is_not_known_is_left_out():
     line = Line(ended(status=0, outcome="caller-gone", queue_ms=None, work_ms=None, attempt=0, caller=""))
-    assert str(line) == f"POST /words - caller-gone 12.3ms {ID}"
+    assert str(line) == f"POST /words - caller-gone 12.3ms phase=sent {ID}"
     assert set(fields_of(ended(status=0, caller="", detail="", queue_ms=None))) == {
-        "method", "path", "outcome", "duration_ms", "work_ms", "route", "attempt", "correlation_id",
+        "method", "path", "outcome", "phase", "duration_ms", "work_ms", "route", "attempt", "correlation_id",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "phase"),
+    [
+        ({}, "answered"),
+        ({"outcome": "5xx"}, "answered"),
+        ({"outcome": "worker-failed"}, "answered"),
+        ({"outcome": "2xx", "sent": None}, "answered"),  # recorded, for a key
+        ({"outcome": "no-worker", "sent": None, "attempt": 0}, "refused"),
+        ({"outcome": "deadline", "attempt": 0}, "sent"),
+        ({"outcome": "deadline", "attempt": 1}, "running"),
+        ({"outcome": "caller-gone", "attempt": 3}, "running"),
+        ({"outcome": "broker-lost", "attempt": 0}, "sent"),
+    ],
+)
+def test_the_phase_says_how_far_it_had_come(changes, phase):
+    assert phase_of(ended(**changes)) == phase
+    assert fields_of(ended(**changes))["phase"] == phase
+    assert (f"phase={phase}" in str(Line(ended(**changes)))) == (phase != "answered")
 
 
 @pytest.mark.parametrize("path", [b"/a\nINFO forged", b"/\xe4", b"/a\x1b[31m", b"/a\\x0a"])

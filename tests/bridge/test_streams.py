@@ -16,7 +16,7 @@ from bridge.events import MAX_EVENT
 from bridge.settings import Route
 from tests.bridge.callers import Caller, request, until
 from tests.bridge.harness import Running, ToldWorker, running, settings_for
-from tests.bridge.test_contract_http2 import Streams
+from tests.bridge.http2 import Streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -222,7 +222,7 @@ async def test_a_body_that_is_cut_resets_its_http_2_stream_and_no_other() -> Non
     route = Route(name="q", path="/q", queue="q", stream="body")
     async with (
         FakeBroker() as broker,
-        running(settings_for(broker, [route]), "hypercorn") as bridge,
+        running(settings_for(broker, [route], http2=True), "hypercorn") as bridge,
         ToldWorker(broker, "q") as worker,
     ):
         streams = await Streams.connect(bridge.port)

@@ -239,13 +239,18 @@ class Proxy:
             while data := await reader.read(65536):
                 if way == "<":
                     await self.flowing.wait()
-                self.frames += [(way, frame) for frame in parser.feed(data)]
+                self.frames += [(way, frame) for frame in parser.feed(data) if not _is_of_the_clock(frame)]
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:
             pass  # cut
         finally:
             writer.close()
+
+
+def _is_of_the_clock(frame: Frame) -> bool:
+    """Whether it acknowledges the client's own echo, which it does at some brokers and at some time."""
+    return frame.command == "ACK" and (frame.raw("subscription") or "").startswith("clock")
 
 
 @asynccontextmanager

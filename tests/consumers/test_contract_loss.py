@@ -237,14 +237,18 @@ async def test_a_foreign_frame_on_the_connection_does_not_disturb(broker, reques
 
 
 async def test_a_lost_message_with_a_header_that_is_too_long_to_send_again_costs_nobody_the_connection(
-    broker, requester, queue
+    broker, requester, proxy, queue
 ):
     """Escaped it is over 10 KiB, for which Classic drops a connection; legal on the way in."""
-    call = await requester.send_raw(queue, b"big:" + b":" * 9_000, b"job")
+    # Artemis, which has no such limit, takes nothing of a value from a bare colon on.
+    colon = b"\\c" if requester.client.profile.kind == "artemis" else b":"
+    call = await requester.send_raw(queue, b"big:" + colon * 9_000, b"job")
     came = []
-    async with new_client(broker) as victim:
+    async with new_client(broker, proxy.port) as victim:
         victim.subscribe(lambda profile: profile.consume(queue), came.append)
         await until(lambda: came)
+        proxy.open_to_clients = False
+        proxy.cut()  # Artemis does not count what is given back in good order
     gate = Gate()
     gate.open.set()
     async with running(worker_of(queue, gate), broker) as run:

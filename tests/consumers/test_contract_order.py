@@ -47,14 +47,15 @@ async def test_without_the_receipt_there_is_no_ack_although_the_requester_has_it
 
 
 async def test_each_slot_is_a_subscription_with_one_message_at_a_time(broker, proxy, queue):
-    async with running(worker_of(queue, echo), broker, 3, port=proxy.port):
+    async with running(worker_of(queue, echo), broker, 3, port=proxy.port) as run:
         destination = f"/queue/{queue}"
         subscribed = [frame.headers for frame in proxy.sent("SUBSCRIBE") if frame.get("destination") == destination]
+        window = {"classic": "activemq.prefetchSize", "artemis": "consumer-window-size"}[run.client.profile.kind]
 
     assert len(subscribed) == 3
     assert len({headers["id"] for headers in subscribed}) == 3
     assert {headers["ack"] for headers in subscribed} == {"client-individual"}
-    assert {headers["activemq.prefetchSize"] for headers in subscribed} == {"1"}
+    assert {headers[window] for headers in subscribed} == {"1"}
 
 
 async def test_the_reply_is_as_persistent_as_the_request(broker, requester, proxy, queue):

@@ -61,6 +61,12 @@ def classic_image(engine: docker.DockerClient, scratch: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def artemis_image(engine: docker.DockerClient, scratch: Path) -> str:
+    """An image of ActiveMQ Artemis."""
+    return images.artemis(engine, scratch)
+
+
+@pytest.fixture(scope="session")
 def built(engine: docker.DockerClient, scratch: Path) -> dict[str, str]:
     """Our images, by their stages."""
     line = next(line for line in (images.ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG BASE="))

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from activemq.testing.real import RealBroker
 
 
-@pytest.fixture(scope="module")
-def contained(classic_image: str) -> Iterator[RealBroker]:
-    with container(image=classic_image) as broker:
+@pytest.fixture(scope="module", params=["classic", "artemis"])
+def contained(request: pytest.FixtureRequest) -> Iterator[RealBroker]:
+    with container(request.param, image=request.getfixturevalue(f"{request.param}_image")) as broker:
         yield broker
 
 
@@ -76,12 +76,29 @@ def test_one_that_ends_at_once_says_why(classic_image: str):
         pass
 
 
-def test_the_pytest_plugin_starts_one(classic_image: str, pytester: pytest.Pytester):
-    pytester.makeini(f"[pytest]\nasyncio_mode=auto\nactivemq_broker = container\nactivemq_image = {classic_image}")
-    pytester.makepyfile("""
+def test_it_is_of_its_kind(contained: RealBroker):
+    async def kind() -> str:
+        async with contained.client() as client, asyncio.timeout(PATIENCE):
+            await client.wait_connected()
+            return client.profile.kind
+
+    assert asyncio.run(kind()) == contained.kind
+
+
+@pytest.mark.parametrize("kind", ["classic", "artemis"])
+def test_the_pytest_plugin_starts_one(kind: str, request: pytest.FixtureRequest, pytester: pytest.Pytester):
+    options = {
+        "asyncio_mode": "auto",
+        "activemq_broker": "container",
+        "activemq_kind": kind,
+        "activemq_image": request.getfixturevalue(f"{kind}_image"),
+    }
+    pytester.makeini("[pytest]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
+    pytester.makepyfile(f"""
         async def test_a_login(activemq_broker):
             async with activemq_broker.client() as client:
                 await client.wait_connected()
+                assert client.profile.kind == {kind!r}
     """)
 
     pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -131,26 +131,3 @@ def test_a_container_is_not_killed_before_its_drain_is_over():
 
     assert services["bridge"]["stop_grace_period"].endswith("s")
     assert float(services["bridge"]["stop_grace_period"].rstrip("s")) >= settings.server.drain
-
-
-def test_the_lock_is_of_what_pyproject_asks_for():
-    """Else scripts/lock-image was forgotten."""
-    import tomllib
-
-    from packaging.requirements import Requirement
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras = project["project"]["optional-dependencies"]
-    wanted = [
-        *project["project"]["dependencies"],
-        *(one for name in ("fast", "mysql", "postgresql", "demo", "tracing") for one in extras[name]),
-    ]
-    for lock, requirements in (
-        ("requirements.lock", wanted),
-        ("build.lock", project["build-system"]["requires"]),
-    ):
-        lines = (ROOT / "deploy" / lock).read_text().splitlines()
-        locked = {one.name: one for one in (Requirement(line.rstrip(" \\")) for line in lines if line[:1].isalpha())}
-        for requirement in map(Requirement, requirements):
-            (pin,) = locked[requirement.name].specifier
-            assert requirement.specifier.contains(pin.version), f"{requirement}: {lock} has {pin.version}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -81,21 +82,23 @@ class Site:
 
 @pytest.fixture(scope="session")
 def build_site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Site]:
-    """Build the site in a temporary folder, strictly: what is wrong with it ends the build."""
+    """Build the site in a temporary folder. Not strictly: the tests say more clearly what is wrong with it."""
 
     def build() -> Site:
         root = tmp_path_factory.mktemp("site")
         shutil.copy(ROOT / "zensical.toml", root)
         shutil.copytree(ROOT / "docs", root / "docs")
         done = subprocess.run(
-            [sys.executable, "-m", "zensical", "build", "--strict"],
+            [sys.executable, "-m", "zensical", "build"],
             cwd=root,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return Site(root / "build" / "site", done.stdout + done.stderr)
+        said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)
+        if done.returncode != 0:
+            pytest.fail(said[-4000:], pytrace=False)
+        return Site(root / "build" / "site", said)
 
     return build
 

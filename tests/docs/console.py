@@ -12,6 +12,7 @@ GAP: Final = "…"
 # What differs from run to run, so that a page can show what a reader will see: ids, times, process ids.
 _VARYING: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:\d\d)?"  # a time
+    r"|\bpid \d+"
     r"|\b[0-9a-f]{32}(?:[0-9a-f]{32})?\b"  # an id, a SHA-256
     r"|\b\d+\.\d+(?:e-?\d+)?(?!\d)"  # a measured number
 )

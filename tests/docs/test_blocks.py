@@ -28,6 +28,7 @@ from tests.docs.pages import ROOT, Block, all_pages
 
 PAGES = all_pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
+OURS = re.compile(r"(\w+=\S+ )*mqbridge [^…]*$", re.DOTALL)
 # Text is for what is no code: drawings, what a program has printed.
 LANGUAGES = {
     "console",
@@ -112,7 +113,7 @@ def test_a_console_block_is_commands_of_bash_and_ours_have_their_options(block):
     for step in found:
         checked = subprocess.run(["bash", "-n", "-c", step.command], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, f"{block.where}: {checked.stderr}"
-        if re.match(r"(\w+=\S+ )*mqbridge ", step.command) and "…" not in step.command:
+        if OURS.match(step.command):
             options_of(step.command)
 
 
@@ -127,6 +128,9 @@ def test_an_option_that_there_is_not_is_noticed():
 def bash(block, tmp_path):
     checked = subprocess.run(["bash", "-n", "-c", block.text], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+    for line in block.text.splitlines():
+        if OURS.match(line):
+            options_of(line)
 
 
 # A fragment lacks what other tables would say, and its files are the reader's.

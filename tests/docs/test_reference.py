@@ -12,6 +12,7 @@ from markdown import Markdown
 import activemq
 import activemq.embedded
 import activemq.testing
+import bridge.client
 import consumers
 from bridge.problems import TABLE
 from bridge.settings import parse
@@ -69,7 +70,7 @@ def test_every_command_has_a_section():
         assert f"`mqbridge {command}`" in text
 
 
-@pytest.mark.parametrize("module", [consumers, activemq.embedded, activemq.testing])
+@pytest.mark.parametrize("module", [consumers, bridge.client, activemq.embedded, activemq.testing])
 def test_every_public_name_is_in_the_python_reference(module):
     page = (DOCS / "reference" / "python.md").read_text("utf-8")
     functions = {"default_cache_dir"}  # of no use but to who keeps caches

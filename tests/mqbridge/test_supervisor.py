@@ -12,7 +12,7 @@ import pytest
 
 from activemq import Backoff
 from bridge.listening import share
-from mqbridge.commands.processes import READY, Supervisor
+from mqbridge.commands.processes import READY, Kind, Supervisor
 from tests.bridge.callers import PATIENCE, until
 
 AT_ONCE = Backoff(first=0.0, cap=0.0)
@@ -35,7 +35,7 @@ class Stage:
         self.pids = {}  # all that were started, by seat
         self._code = code
         self._folder = tmp_path
-        self.supervisor = Supervisor(share(["127.0.0.1:0"], number), self._spawn, drain, backoff)
+        self.supervisor = Supervisor(share(["127.0.0.1:0"], number), self._spawn, Kind("bridge", READY, drain), backoff)
 
     async def _spawn(self, number, sockets):
         process = await asyncio.create_subprocess_exec(

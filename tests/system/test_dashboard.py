@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from playwright.async_api import expect
 from bridge.settings import Admin, Route
 from consumers import Request, Worker
 from tests.bridge.callers import Response, call
-from tests.bridge.harness import running, settings_for
+from tests.bridge.harness import client_for, running, settings_for
+from tests.bridge.letters import Desk
 
 KEY = "key of the operator"
 # For docs/images: MQBRIDGE_SCREENSHOTS=docs/images scripts/test tests/system/test_dashboard.py
@@ -50,6 +52,13 @@ class World:
         await page.keyboard.press("Enter")
         await expect(page.locator("#routes tbody tr")).to_have_count(2)
         return page
+
+
+@pytest.fixture
+def queue():
+    """Queues of its own for each test: what is parked stays."""
+    prefix = f"test.{secrets.token_hex(4)}"
+    return lambda name: f"{prefix}.{name}"
 
 
 @pytest.fixture
@@ -126,6 +135,64 @@ async def test_a_call_is_found_by_its_id(world):
     await page.get_by_label("Correlation id").fill("0" * 32)
     await page.keyboard.press("Enter")
     await expect(page.locator("#call")).to_contain_text("No call or job of this id is kept.")
+
+
+async def test_the_timeline_names_a_trace_that_is_sampled(world):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    answered = await world.post("/words", b"x", ("traceparent", f"00-{trace}-00f067aa0ba902b7-01"))
+    page = await world.page()
+    await page.get_by_label("Correlation id").fill(answered.get("correlation-id"))
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#call")).to_contain_text(f"traced as {trace}")
+    await picture(page, "dashboard-call-1280")
+
+
+async def test_what_became_of_a_problem_is_found_by_keyboard_alone(world):
+    refused = await world.post("/lonely")
+    page = await world.page(390)
+    target = page.locator("#problems tbody button")
+    await expect(target).to_have_count(1)
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        if await target.evaluate("element => element === document.activeElement"):
+            break
+    else:
+        pytest.fail("no number of tabs leads to the problem")
+    assert await target.evaluate("element => element.matches(':focus-visible')")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#call")).to_contain_text("no-worker (503)")
+    await expect(page.get_by_label("Correlation id")).to_have_value(refused.get("correlation-id"))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_a_dead_letter_is_shown_replayed_and_another_one_dropped(world, broker, queue, width):
+    name = queue("words")
+    async with client_for(broker) as client:
+        await client.wait_connected()
+        desk = Desk(world.bridge, client, name, broker)
+        for body in ("first", "second"):
+            await desk.park(body, type="words", http_target="/words")
+    page = await world.page(width)
+    await page.get_by_role("button", name=f"Show the letters of {name}.poison").click()
+    rows = page.locator("#letters tbody tr")
+    await expect(rows).to_have_count(2)
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    cut_off = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).length"
+    assert await page.evaluate(cut_off) == 0
+    await rows.filter(has_text="poison").first.get_by_role("button", name="Show").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("first")
+    await page.keyboard.press("Escape")
+    await picture(page, f"dashboard-letters-{width}")
+    await rows.first.get_by_role("button", name="Replay").click()
+    await page.get_by_role("button", name="Yes").click()
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("#jobs tbody")).to_contain_text("done", timeout=20_000)
+    await rows.first.get_by_role("button", name="Drop").click()
+    await page.get_by_role("button", name="No", exact=True).click()
+    await expect(rows).to_have_count(1)
+    await rows.first.get_by_role("button", name="Drop").click()
+    await page.get_by_role("button", name="Yes").click()
+    await expect(page.locator("#queues")).to_contain_text("None: nothing was given up.", timeout=20_000)
 
 
 async def test_a_job_is_cancelled_and_another_ones_result_is_shown(world):

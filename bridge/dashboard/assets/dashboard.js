@@ -7,7 +7,7 @@ const OUTCOMES = [
   ["problem", "the bridge's problems", "--own"], ["caller-gone", "caller left", "--gone"],
 ];
 const byId = (id) => document.getElementById(id);
-const state = { feed: null, steps: [], charts: {}, newest: 0, jobsBefore: null };
+const state = { feed: null, steps: [], charts: {}, newest: 0, jobsBefore: null, paged: false };
 
 // -- making elements
 
@@ -23,8 +23,13 @@ function make(tag, text, options = {}) {
 }
 
 function fill(body, rows, columns, none) {
+  const focused = body.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   body.replaceChildren(...(rows.length ? rows : [emptyRow(columns, none)]));
+  // Whoever is there by keyboard must not be sent back to the top of the page by news.
+  if (focused) [...body.querySelectorAll("button")].find((button) => nameOf(button) === focused)?.focus();
 }
+
+function nameOf(element) { return element.getAttribute("aria-label") || element.textContent; }
 
 function emptyRow(columns, text) {
   const row = make("tr", null, { class: "empty" });
@@ -197,7 +202,9 @@ function barOptions() {
   const series = [...OUTCOMES].reverse().map(([, label, variable]) => (
     { label, fill: color(variable), width: 0, paths: bars, points: { show: false } }));
   const scale = { range: (_, low, high) => [0, Math.max(high ?? 0, 1)] };
-  return { legend: { show: false }, cursor: { show: false }, scales: { x: span, y: scale }, axes: axes(), series: [{}, ...series] };
+  const [moments, counts] = axes();
+  const whole = { ...counts, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5] };
+  return { legend: { show: false }, cursor: { show: false }, scales: { x: span, y: scale }, axes: [moments, whole], series: [{}, ...series] };
 }
 
 function lineOptions() {
@@ -290,6 +297,7 @@ async function showJobs(older = false) {
     const page = await ask(`/jobs?${query}`);
     const rows = page.jobs.map(jobRow);
     if (older) body.append(...rows); else fill(body, rows, 7, "No jobs.");
+    state.paged = older;
     state.jobsBefore = page.next;
     byId("more-jobs").hidden = !page.next;
   } catch (error) {
@@ -335,7 +343,7 @@ async function showQueues() {
     const rows = queues.filter((queue) => queue.count).map((queue) => {
       const row = make("tr");
       const look = make("button", "Show", { type: "button", "aria-label": `Show the letters of ${queue.queue}`, onclick: () => showLetters(queue.queue) });
-      row.append(cell(queue.queue), cell(`${queue.count}${queue.more ? " or more" : ""}`, { class: "n" }), cell([look]));
+      row.append(cell(queue.queue, { class: "wide" }), cell(`${queue.count}${queue.more ? " or more" : ""}`, { class: "n" }), cell([look]));
       return row;
     });
     fill(body, rows, 3, "None: nothing was given up.");
@@ -439,4 +447,5 @@ showJobs();
 showQueues();
 setInterval(watchLink, 1000);
 setInterval(refresh, 5000);
+setInterval(() => { if (!state.paged) showJobs(); }, 5000); // older pages stay as they are while somebody reads them
 setInterval(showQueues, 15000);

@@ -158,6 +158,15 @@ async def test_what_a_worker_without_our_rules_loses_ten_times_is_a_dead_letter(
     assert (await peer.next()).body == b"deadly"
 
 
+async def test_a_frame_of_any_size_passes(peer, queue: str) -> None:
+    """Its STOMP has no limit as Classic's `maxFrameSize`; our client's own is what counts."""
+    body = b"x" * (8 * MIB)
+    await peer.send(f"/queue/{queue}", body, content_length=len(body))
+    await peer.subscribe(f"/queue/{queue}")
+    frame = await peer.next()
+    assert (frame.oversize or len(frame.body)) == len(body)
+
+
 async def test_what_has_expired_is_gone(peer, queue: str) -> None:
     await peer.send(f"/queue/{queue}", b"late", persistent="true", expires=peer.client.clock.now_ms() - 1_000)
     await peer.send(f"/queue/{queue}", b"in time", persistent="true")

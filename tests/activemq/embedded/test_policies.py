@@ -50,6 +50,19 @@ async def test_a_refused_message_is_kept_as_a_dead_letter(broker, connect, queue
     assert (dead.headers["subscription"], dead.body) == ("2", b"poison")
 
 
+async def test_what_workers_lose_again_and_again_is_never_a_dead_letter(broker, connect, queue):
+    """Also not of one that kills each worker: ours count for themselves."""
+    sender, _ = await connect(broker)
+    sender.send("SEND", b"deadly", destination=f"/queue/{queue}", content_length=6, persistent="true", receipt="1")
+    assert (await sender.receive()).command == "RECEIPT"
+    for attempt in range(12):
+        victim, _ = await connect(broker)
+        victim.send("SUBSCRIBE", destination=f"/queue/{queue}", id="1", ack="client-individual")
+        frame = await victim.receive()
+        assert (frame.body, frame.headers.get("redelivered")) == (b"deadly", "true" if attempt else None)
+        await victim.close()
+
+
 async def test_an_expired_message_is_no_dead_letter(broker, connect, queue):
     peer, _ = await connect(broker)
     expired = f"/topic/ActiveMQ.Advisory.Expired.Queue.{queue}"

@@ -46,6 +46,34 @@ async def test_a_token_of_the_issuer_names_its_subject(algorithm):
     assert await world.tokens.name(world.issuer.token("ann")) == "ann"
 
 
+def without_alg(world):
+    for key in world.issuer.keys:
+        del key["alg"]
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS512", "ES256", "EdDSA"])
+async def test_a_key_that_names_no_algorithm_is_for_those_of_its_kind_that_the_settings_take(algorithm):
+    world = World("RS256" if algorithm[1:2] == "S" and algorithm != "ES256" else algorithm, algorithms=[algorithm])
+    without_alg(world)
+    world.issuer.algorithm = algorithm
+    assert await world.tokens.name(world.issuer.token("ann")) == "ann"
+
+
+@pytest.mark.parametrize("bare", [True, False])
+async def test_a_key_without_an_algorithm_does_not_open_others_than_the_settings(bare):
+    world = World("RS256", algorithms=["RS256"])
+    if bare:
+        without_alg(world)
+    world.issuer.algorithm = "RS512"
+    assert (await world.refusal(world.issuer.token("ann"))).name == "unauthenticated"
+
+
+async def test_a_key_that_names_its_algorithm_is_for_no_other():
+    world = World("RS256", algorithms=["RS256", "RS512"])
+    world.issuer.algorithm = "RS512"
+    assert (await world.refusal(world.issuer.token("ann"))).name == "unauthenticated"
+
+
 async def test_another_claim_may_name_the_caller():
     world = World(claim="client_id")
     assert await world.tokens.name(world.issuer.token("ann", client_id="shop")) == "shop"

@@ -103,7 +103,6 @@ async def test_a_head_in_parts_that_ends_in_time_is_served_and_so_is_what_takes_
 
 async def test_a_reader_who_takes_nothing_of_a_whole_answer_is_given_up(world, monkeypatch):
     monkeypatch.setattr(asgi, "PART_WITHIN", 0.2)
-    monkeypatch.setattr(hypercorn_protocol, "PART_WITHIN", 0.2)
     monkeypatch.setattr(hypercorn_protocol, "GIVEN_UP_AFTER", 0.2)
     monkeypatch.setattr(uvicorn_protocol, "GIVEN_UP_AFTER", 0.2)
     admission = world.bridge.bridge.admission
@@ -114,6 +113,17 @@ async def test_a_reader_who_takes_nothing_of_a_whole_answer_is_given_up(world, m
         await world.bridge.at_rest()
         assert len(await caller.ended()) < len(LARGE)
     await world.serves()
+
+
+async def test_a_connection_that_takes_nothing_is_given_up_whatever_is_sent_on_it(world, monkeypatch):
+    """Also where nobody waits for its reader: the last word is then the transport's."""
+    monkeypatch.setattr(hypercorn_protocol, "STALLED_FOR", 0.2)
+    monkeypatch.setattr(uvicorn_protocol, "STALLED_FOR", 0.2)
+    async with await Caller.connect(world.bridge.port, receive_buffer=4_096) as caller:
+        await caller.send(request("/echo", b"x"))
+        await world.answer(LARGE)
+        await world.bridge.at_rest()
+        assert len(await caller.ended()) < len(LARGE)
 
 
 async def test_a_reader_who_takes_some_of_it_again_and_again_has_it_whole(world, monkeypatch):
@@ -155,9 +165,7 @@ async def test_one_connection_too_many_is_closed_and_the_others_are_not(world):
         for caller in callers:
             await caller.close()
     async with asyncio.timeout(PATIENCE):  # those that were closed are gone in a moment
-        while True:
-            if await is_taken(world.bridge.port):
-                break
+        while not await is_taken(world.bridge.port):  # noqa: ASYNC110 - what is looked at cannot tell
             await asyncio.sleep(0.01)
     await world.serves()
 
