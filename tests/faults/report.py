@@ -46,7 +46,7 @@ def rendered(runs: list[dict[str, Any]], machine: dict[str, str]) -> str:
     seconds = sum(run["seconds"] for run in runs)
     answered = sum(run["calls"].get(status, 0) for run in runs for status in ANSWERED)
     head = (
-        f"{sum(calls):,} calls, of which {answered:,} had a worker's answer or were accepted as jobs and the others were "
+        f"{sum(calls):,} calls, of which {answered:,} had a worker's answer or were accepted as jobs; the rest was "
         f"refused, lost with what was killed, or out of time; {jobs:,} of all were jobs. "
         f"{sum(run['executions'] for run in runs):,} executions, "
         f"{sum(faults.values()):,} faults, **{sum(run['violations'] for run in runs)} violations**, in "
