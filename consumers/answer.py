@@ -54,6 +54,15 @@ def refusal() -> Reply:
     return Reply.problem(415, detail, ran="no")
 
 
+def is_over(message: RequestMessage, now_ms: int) -> bool:
+    """Say whether nobody waits for the reply any more, at that time in the broker's epoch ms."""
+    try:
+        deadline = deadline_of(message)
+    except MessageError:  # whoever wrote that was told already
+        return True
+    return deadline is not None and now_ms >= deadline
+
+
 def call_of(message: RequestMessage) -> str:
     """Return what names the call in log lines: as it came, escapes and all, so that it is one line and always there."""
     return message.frame.raw("correlation-id") or message.frame.raw("message-id") or "without id"

@@ -16,7 +16,7 @@ from activemq.errors import (
     ServerError,
 )
 from activemq.message import RequestMessage
-from consumers.answer import call_of
+from consumers.answer import call_of, is_over
 
 if TYPE_CHECKING:
     from activemq import Client, Frame, Subscription
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAUSE: Final = 0.1  # seconds between two attempts to write to a broker that does not read
+NO_ROOM_PAUSE: Final = 0.5  # seconds between two attempts at a broker that is full
 _GIVE_BACK_AFTER: Final = 1.0  # seconds, so that a broker that cannot take a message is not asked in a loop
 
 
@@ -56,15 +57,15 @@ class Delivery:
         """Send a reply and wait for its receipt; False if the message is not to be acknowledged.
 
         There is no bound in time: without the receipt there must be no ACK, and a dead broker shows in the
-        heart-beats.
+        heart-beats. A broker that has no room is asked again until nobody waits for the reply any more: an ACK would
+        lose it for good.
         """
-        error: Exception | None
-        try:
-            error = await self._publish(data, receipt)
-        except ActiveMQError as not_sent:
-            error = not_sent
-        finally:
-            self._client.forget_receipt(receipt)
+        error = await self._send(data, receipt)
+        if self._has_no_room(error):
+            log.warning("call %s: the broker has no room for the reply; it is asked again", self.call)
+        while self._has_no_room(error) and not is_over(self.message, self._client.clock.now_ms()):
+            await asyncio.sleep(NO_ROOM_PAUSE)
+            error = await self._send(data, receipt)
         if isinstance(error, ServerError):  # the reply destination died with its requester: nobody to tell
             self._counts.unwanted += 1
             log.info("call %s: the reply was refused: %s", self.call, error.message)
@@ -75,6 +76,18 @@ class Delivery:
         else:
             self._counts.replied += 1
         return True
+
+    async def _send(self, data: bytes, receipt: str) -> Exception | None:
+        """Send and wait for the receipt; return why there is none to come."""
+        try:
+            return await self._publish(data, receipt)
+        except ActiveMQError as not_sent:
+            return not_sent
+        finally:
+            self._client.forget_receipt(receipt)
+
+    def _has_no_room(self, error: Exception | None) -> bool:
+        return isinstance(error, ServerError) and self._client.profile.is_full(error.message)
 
     def notify(self, data: bytes) -> None:
         """Send a notice, unless the connection is gone: then another worker has the message."""

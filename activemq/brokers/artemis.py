@@ -72,6 +72,9 @@ class Artemis:
     def without_declaring(self) -> Artemis:
         return self
 
+    def is_full(self, reason: str) -> bool:
+        return "AMQ229102" in reason  # address-full-policy FAIL; ours is PAGE
+
     def queue(self, name: str) -> str:
         return f"/queue/{name}"
 

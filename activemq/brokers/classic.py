@@ -23,6 +23,8 @@ _QUEUES_AT_ONCE: Final = 40
 _DEAD_LETTERS: Final = "ActiveMQ.DLQ"
 _DEAD_LETTERS_OF: Final = "DLQ."
 _QUEUE: Final = "/queue/"
+# Of its memory, its disk, and what it spools to disk (Queue.send, with sendFailIfNoSpace) [6.3.1].
+_FULL: Final = ("Usage Manager Memory Limit", "Persistent store is Full", "Temp Store is Full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class Classic:
 
     def without_declaring(self) -> Classic:
         return self
+
+    def is_full(self, reason: str) -> bool:
+        return any(words in reason for words in _FULL)
 
     def queue(self, name: str) -> str:
         return f"{_QUEUE}{name}"

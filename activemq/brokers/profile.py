@@ -202,6 +202,10 @@ class Profile(Protocol):
         """
         ...
 
+    def is_full(self, reason: str) -> bool:
+        """Say whether the broker refused a message for want of room, by the text of its ERROR: later it may take it."""
+        ...
+
     def resent(self, headers: dict[str, str]) -> dict[str, str]:
         """Return the headers with which a message that came with ``headers`` can be sent again, equal to what it was.
 

@@ -28,11 +28,13 @@ from consumers.answer import (
     described,
     encode_answer,
     has_lost_its_body,
+    is_over,
     refusal,
     replies_to,
     timings,
 )
 from consumers.counts import Counts
+from consumers.delivery import NO_ROOM_PAUSE
 from consumers.handler import is_async, make_call
 from consumers.policies.attempts import Verdict, judge, told
 from consumers.policies.cancellations import Cancellations
@@ -287,12 +289,18 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
     def _reply(
         self, message: RequestMessage, outcome: Reply | str, generation: int, properties: list[tuple[str, str]]
     ) -> None:
-        """Send the reply, if somebody waits for one, and wait for its receipt."""
+        """Send the reply, if somebody waits for one, and wait for its receipt.
+
+        A broker that has no room is asked again, as the Worker does: an ACK would lose the reply for good.
+        """
         if not replies_to(message):
             return
-        receipt, confirmed = self._link.receipt(generation)
-        self._link.send(self._encode(message, outcome, receipt, properties))
-        self._confirm(message, confirmed)
+        while True:
+            receipt, confirmed = self._link.receipt(generation)
+            self._link.send(self._encode(message, outcome, receipt, properties))
+            if self._is_settled(message, confirmed):
+                return
+            time.sleep(NO_ROOM_PAUSE)
 
     def _encode(
         self, message: RequestMessage, outcome: Reply | str, receipt: str, properties: list[tuple[str, str]]
@@ -307,13 +315,18 @@ class WorkerListener(stomp.ConnectionListener):  # type: ignore[misc] # stomp.py
                 outcome = "bad-reply"
         return encode_reply(message, receipt=receipt, problem=outcome, properties=properties)
 
-    def _confirm(self, message: RequestMessage, confirmed: Future[None]) -> None:
+    def _is_settled(self, message: RequestMessage, confirmed: Future[None]) -> bool:
+        """Wait for the receipt; False if the reply is to be sent again."""
         try:
             confirmed.result()  # for as long as it takes: the connection's end ends it too
             self.counts.replied += 1
-        except ServerError as error:  # the reply destination died with its requester: nobody to tell
-            self.counts.unwanted += 1
+        except ServerError as error:
+            if self._link.profile.is_full(error.message) and not is_over(message, self._clock.now_ms()):
+                log.warning("call %s: the broker has no room for the reply; it is asked again", call_of(message))
+                return False
+            self.counts.unwanted += 1  # the reply destination died with its requester: nobody to tell
             log.info("call %s: the reply was refused: %s", call_of(message), error.message)
+        return True
 
 
 def _message_of(frame: StompFrame, *, tells_text: bool) -> RequestMessage:

@@ -48,6 +48,23 @@ def test_classic_names_queues_topics_and_temporary_queues() -> None:
     assert CLASSIC.replies("replies")["destination"] == CLASSIC.reply_to("replies")
 
 
+@pytest.mark.parametrize(
+    ("profile", "reason", "full"),
+    [
+        (CLASSIC, "Usage Manager Memory Limit reached. Stopping producer (ID:1)", True),
+        (CLASSIC, "Persistent store is Full, 100% of 25165824. Stopping producer (ID:1)", True),
+        (CLASSIC, "Usage Manager Temp Store is Full (100% of 8388608). Stopping producer (ID:1)", True),
+        (CLASSIC, "temp-queue://ID:1-1:2:1", False),
+        (CLASSIC, "User worker is not authorized to write to: queue://bridge.replies.1", False),
+        (PROFILES["artemis"], 'AMQ229102: Address "bridge.replies.1" is full. Message encode size = 5', True),
+        (PROFILES["artemis"], "AMQ229032: User: worker does not have permission='SEND'", False),
+        (PROFILES["rabbitmq"], "access_refused", False),
+    ],
+)
+def test_a_refusal_for_want_of_room_is_told_from_others(profile: Profile, reason: str, full: bool) -> None:
+    assert profile.is_full(reason) is full
+
+
 def test_classic_gives_a_slot_one_message_at_a_time() -> None:
     assert CLASSIC.consume("orders") == {
         "destination": "/queue/orders",

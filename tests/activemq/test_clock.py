@@ -12,6 +12,7 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> float:
     """Our clock stands still."""
     seconds = 1_700_000_000.0
     monkeypatch.setattr(time, "time", lambda: seconds)
+    monkeypatch.setattr(time, "monotonic", lambda: 5_000.0)
     return seconds * 1_000
 
 
@@ -27,6 +28,17 @@ def test_the_stamp_is_taken_for_the_middle_of_the_round_trip(noon: float, ahead:
     assert clock.measured
     assert clock.offset_ms == ahead
     assert clock.now_ms() == noon + ahead
+
+
+@pytest.mark.parametrize("step", [3_600.0, -3_600.0, 0.25])
+def test_a_clock_that_is_set_after_the_echo_moves_nothing(
+    noon: float, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    clock = Clock()
+    clock.measure(noon - 10, noon + 10, int(noon) + 700)
+    monkeypatch.setattr(time, "time", lambda: noon / 1_000 + step)
+    monkeypatch.setattr(time, "monotonic", lambda: 5_000.0 + 2.0)
+    assert clock.now_ms() == noon + 700 + 2_000
 
 
 def test_half_the_round_trip_is_how_wrong_it_can_be(noon: float) -> None:

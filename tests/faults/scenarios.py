@@ -1,22 +1,15 @@
-"""The faults, each as a scenario: what is called meanwhile, what is done, how often, and what is judged."""
+"""The faults as scenarios: what is called meanwhile, what is done, how often, and what is judged."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import random
-import resource
-import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from activemq.embedded.configuration import MIB, BrokerLimits
+from tests.faults import injections as faults
 from tests.faults import invariants
-from tests.faults.history import now
-from tests.faults.world import PATIENCE, World
+from tests.faults.invariants import Invariant
+from tests.faults.world import World
 
 Do = Callable[[World, int], Awaitable[None]]
 
@@ -33,9 +26,10 @@ OF_CORRUPTION = (
 
 @dataclass(frozen=True)
 class Scenario:
-    """``short`` and ``long``: how often it is done; ``seconds``: how long each lasts at least, by the form.
+    """``short`` and ``long``: how often it is done, in each form.
 
-    ``limits``: of its broker; ``environ``: of a bridge, by its name; ``everywhere``: also on other brokers.
+    ``limits``: of its broker; ``environ``: of a bridge or a worker, by its name; ``not_on``: kinds of brokers that do
+    something else there; ``workers``, ``slots``, ``attempts``: see :class:`tests.faults.world.World`.
     """
 
     name: str
@@ -43,347 +37,46 @@ class Scenario:
     short: int
     long: int
     plan: Mapping[str, int] = field(default_factory=dict)
-    judged: tuple[Any, ...] = invariants.INVARIANTS
+    judged: tuple[Invariant, ...] = invariants.INVARIANTS
     limits: BrokerLimits | None = None
     environ: Mapping[str, dict[str, str]] = field(default_factory=dict)
-    everywhere: bool = True
+    not_on: tuple[str, ...] = ()
+    missing: str = ""  # what has to be installed first, if it is not
     workers: int = 4
     slots: int = 8
     attempts: int = 50
 
 
-def _seconds(short: float, long: float, world: World) -> float:
-    return long if world.long else short
-
-
-# -- workers
-
-
-async def kill_workers(world: World, count: int) -> None:
-    """In mid-job: the one that has the most to do, at any instant."""
-    for _ in range(count):
-        await asyncio.sleep(random.uniform(0.02, 0.25))
-        await world.kill_worker(await world.busiest())
-
-
-async def kill_after_reply(world: World, count: int) -> None:
-    """Its reply is at the broker, and its ACK is never sent."""
-    done = 0
-    while done < count:
-        worker = await world.busiest()
-        begun = now()
-        killed = await world.ask(world.wire, "kill_at_reply", name=worker.name, pid=worker.pid, within=5.0)
-        if killed:
-            done += 1
-            world.note("kill -9 after reply, before ACK", worker.name, begun)
-            await world.buried(worker)
-            await world.spawn(ready=False)
-
-
-async def stop_workers(world: World, count: int) -> None:
-    for _ in range(count):
-        worker = await world.busiest()
-        begun = now()
-        os.kill(worker.pid, signal.SIGSTOP)
-        await asyncio.sleep(_seconds(3.0, 40.0, world))
-        os.kill(worker.pid, signal.SIGCONT)
-        world.note("SIGSTOP worker", worker.name, begun)
-        await asyncio.sleep(_seconds(1.0, 5.0, world))
-
-
-async def hang(world: World, count: int) -> None:
-    """Handlers that never answer: each is a call of a second, as the plan says."""
-    begun, before = now(), await world.ended("deadline")
-    async with asyncio.timeout(10 * PATIENCE):
-        while await world.ended("deadline") < before + count:  # noqa: ASYNC110 - nothing else tells
-            await asyncio.sleep(0.1)
-    for _ in range(count):
-        world.note("handler hangs", "callers", begun)
-
-
-async def poison(world: World, count: int) -> None:
-    """Each kills three workers, and is parked."""
-    respawning = asyncio.create_task(world.respawn("poison"))
-    try:
-        answers = await world.ask(world.loads[0], "poison", number=count, within=4 * PATIENCE)
-    finally:
-        respawning.cancel()
-        await asyncio.wait([respawning])
-    world.injected["poison"] = count
-    world.parked = count
-    assert answers == {"poisoned": count}, answers
-
-
-async def no_workers(world: World, count: int) -> None:
-    """All leave, in good order; then others come."""
-    for _ in range(count):
-        begun = now()
-        leaving = world.living()
-        for worker in leaving:
-            os.kill(worker.pid, signal.SIGTERM)
-        for worker in leaving:
-            assert await world.buried(worker) == 0, f"{worker.name} did not drain"
-        await asyncio.sleep(_seconds(2.0, 10.0, world))
-        await asyncio.gather(*(world.spawn() for _ in range(world.number_of_workers)))
-        world.note("no consumers", "callers", begun)
-        await world.well_again(50)
-
-
-# -- broker
-
-
-async def kill_broker(world: World, count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(random.uniform(0.5, 1.5))
-        await world.kill_broker(random.uniform(0.0, 1.0))
-        await world.well_again(50)
-
-
-async def stop_broker(world: World, count: int) -> None:
-    for _ in range(count):
-        begun = now()
-        os.kill(world.broker.pid, signal.SIGSTOP)
-        await asyncio.sleep(_seconds(5.0, 60.0, world))
-        os.kill(world.broker.pid, signal.SIGCONT)
-        world.note("SIGSTOP broker", "broker", begun)
-        await world.well_again(50)
-
-
-async def fill_broker(world: World, count: int) -> None:
-    """Bodies of 64 KiB, faster than slow workers take them, until it takes no more."""
-    for _ in range(count):
-        begun = now()
-        for worker in world.living():
-            os.kill(worker.pid, signal.SIGSTOP)
-        async with asyncio.timeout(2 * PATIENCE):
-            while not await world.ended("queue-full"):  # noqa: ASYNC110 - nothing else tells
-                await asyncio.sleep(0.1)
-        await asyncio.sleep(_seconds(1.0, 10.0, world))
-        for worker in world.living():
-            os.kill(worker.pid, signal.SIGCONT)
-            world.note("SIGSTOP worker", worker.name, begun, count=False)
-        world.note("broker full", "broker", begun)
-        await world.well_again(20, 4 * PATIENCE)  # KahaDB frees its files of 8 MiB every half minute
-
-
-# -- the network
-
-
-async def partitions(world: World, count: int) -> None:
-    """Black hole, reset, one way, the other way, flapping: of a bridge, of two workers, of all."""
-    for number in range(count):
-        workers = [worker.name for worker in world.living()]
-        whom = [["bridge-1"], workers[:2], [*world.bridges, *workers]][number % 3]
-        seconds = _seconds(2.0, 12.0, world)
-        for shape in ("both", "up", "down"):
-            await world.trouble(f"partition ({shape})", whom, seconds, shape, stall=True)
-            await world.well_again(20)
-        for _ in range(10):  # flapping
-            begun = now()
-            await world.ask(world.wire, "reset", names=whom)
-            for at, name in enumerate(whom):
-                world.note("partition (RST, flapping)", name, begun, count=not at)
-            await asyncio.sleep(random.uniform(0.1, 0.6))
-        await world.well_again(20)
-
-
-async def slow_network(world: World, count: int) -> None:
-    """200 ± 100 ms; 10 kB/s; a byte at a time."""
-    workers = [worker.name for worker in world.living()]
-    for number in range(count):
-        seconds = _seconds(2.0, 15.0, world)
-        whom = ["bridge-1", *workers[:2]] if number % 2 == 0 else [*world.bridges, *workers]
-        await world.trouble("latency 200±100 ms", whom, seconds, delay=0.2, jitter=0.1)
-        await world.trouble("10 kB/s", whom[:2], seconds, rate=10_000)
-        await world.trouble("1-byte slices", whom[:2], seconds, slices=True)
-        await world.well_again(50)
-
-
-async def cut_frames(world: World, count: int) -> None:
-    """Cut behind byte N of a frame, for every N: a request, a reply, a delivery, an ACK. ``count``: of each at most."""
-    kinds = [
-        ("bridge-1", "up", "SEND"),
-        ("worker", "up", "SEND"),
-        ("worker", "down", "MESSAGE"),
-        ("worker", "up", "ACK"),
-    ]
-    for who, way, mark in kinds:
-        size, step = 1_000, 1
-        at = 0
-        while at <= size:
-            name = (await world.busiest()).name if who == "worker" else who
-            begun = now()
-            found = await world.ask(world.wire, "cut", name=name, way=way, mark=mark, after=at, within=5.0)
-            if found:
-                size = found
-                step = max(1, -(-size // count))
-                world.note(f"cut in a frame ({who.partition('-')[0]}, {mark})", name, begun)
-                at += step
-
-
-async def corrupt(world: World, count: int) -> None:
-    """Flipped bits and inserted NULs, in some of all that is sent."""
-    for number in range(count):
-        workers = [worker.name for worker in world.living()]
-        whom = ["bridge-1"] if number % 2 == 0 else workers[:2]
-        seconds = _seconds(2.0, 10.0, world)
-        await world.trouble("bit flips", whom, seconds, flip=20_000)
-        await world.trouble("inserted NULs", whom, seconds, nul=20_000)
-        # Who was told nonsense may wait for a byte that does not come; a new connection does not.
-        await world.ask(world.wire, "reset", names=whom)
-        await world.well_again(50)
-
-
-# -- the gateway
-
-
-async def kill_bridges(world: World, count: int) -> None:
-    for number in range(count):
-        await asyncio.sleep(random.uniform(0.5, 1.5))
-        await world.kill_bridge(f"bridge-{number % 2 + 1}")
-
-
-async def drain_bridges(world: World, count: int) -> None:
-    """SIGTERM with a thousand held; all get their answers, and the next one takes over."""
-    for number in range(count):
-        name = f"bridge-{number % 2 + 1}"
-        wanted = world.scaled(1_000)
-        async with asyncio.timeout(PATIENCE):
-            while (await world.status(name))["held"] < wanted:  # noqa: ASYNC110 - nothing else tells
-                await asyncio.sleep(0.02)
-        begun = now()
-        world.drain_bridge(name)
-        code = await world.bridges[name].exit_code(PATIENCE)
-        assert code == 0, f"{name} was to drain, and ended with {code}"
-        await world.start_bridge(name)
-        world.note("SIGTERM gateway", name, begun)
-        await world.well_again(50)
-
-
-async def storm(world: World, count: int) -> None:
-    """Ten thousand held calls, half of them aborted at once."""
-    wanted = world.scaled(10_000)
-    for _ in range(count):
-        for load in world.loads:
-            await world.ask(load, "stop", within=PATIENCE)
-        begun = now()
-        await world.call(connections=wanted, hold=15, job=0, keyed=0, unauthorised=0, leave=0)
-        async with asyncio.timeout(PATIENCE):
-            while sum([(await world.status(name))["held"] for name in world.bridges]) < wanted * 0.95:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-        for load in world.loads:
-            await world.ask(load, "leave", number=wanted // 2 // len(world.loads))
-        world.note(f"{wanted // 2} of {wanted} held calls aborted", "callers", begun)
-        for load in world.loads:
-            await world.ask(load, "stop", within=PATIENCE)
-        await world.call()
-        await world.well_again(50)
-
-
-async def descriptors(world: World, count: int) -> None:
-    """No descriptor left for a while: no new connection, of callers or to the broker."""
-    for number in range(count):
-        name = f"bridge-{number % 2 + 1}"
-        pid = world.bridges[name].pid
-        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        begun = now()
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (_descriptors(pid), before[1]))
-        await world.ask(world.wire, "reset", names=[name])
-        await asyncio.sleep(_seconds(2.0, 15.0, world))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        world.note("gateway out of descriptors", name, begun)
-        await world.well_again(50)
-
-
-async def memory(world: World, count: int) -> None:
-    """No page more for a while; and, as the kernel's killer does, no more at all."""
-    for number in range(count):
-        name = f"bridge-{number % 2 + 1}"
-        pid = world.bridges[name].pid
-        before = resource.prlimit(pid, resource.RLIMIT_AS)
-        begun = now()
-        resource.prlimit(pid, resource.RLIMIT_AS, (_address_space(pid) + MIB, before[1]))
-        await asyncio.sleep(_seconds(2.0, 10.0, world))
-        with suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_AS, before)
-        world.note("gateway out of memory", name, begun)
-        await world.kill_bridge(name, "gateway killed for its memory")
-        await world.well_again(50)
-
-
-def _descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def _address_space(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-
-
-# -- clocks
-
-
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-
-
-def clock(shift: str) -> dict[str, str]:
-    """The environment of a process whose clock is off by so much (libfaketime)."""
-    return {"LD_PRELOAD": FAKETIME, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-
-
-async def clocks(world: World, count: int) -> None:
-    """One bridge is an hour ahead, workers an hour behind and ahead: nobody should notice."""
-    begun = now()
-    await asyncio.sleep(_seconds(4.0, 30.0, world))
-    for name in world.skewed:
-        world.note("clock ±1 h", name, begun)
-
-
-async def strangers(world: World, count: int) -> None:
-    """Nothing but calls without a right: not one message may reach the broker."""
-    for load in world.loads:
-        await world.ask(load, "stop", within=PATIENCE)
-    await asyncio.sleep(1.0)
-    before = await world.ask(world.wire, "messages", names=list(world.bridges))
-    begun = now()
-    refused = await world.ended("unauthenticated")
-    await world.call(unauthorised=1_000)
-    async with asyncio.timeout(2 * PATIENCE):
-        while await world.ended("unauthenticated") < refused + count:  # noqa: ASYNC110 - nothing else tells
-            await asyncio.sleep(0.1)
-    for load in world.loads:
-        await world.ask(load, "stop", within=PATIENCE)
-    assert await world.ask(world.wire, "messages", names=list(world.bridges)) == before
-    world.note("unauthorised calls alone", "callers", begun)
-    world.injected["unauthorised calls alone"] = count
-    await world.call()
-
-
-HELD = {"job": 10, "keyed": 5}
 SCENARIOS = (
-    Scenario("kill-worker", kill_workers, 15, 500),
-    Scenario("kill-after-reply", kill_after_reply, 10, 200),
-    Scenario("stop-worker", stop_workers, 1, 3),
-    Scenario("hang", hang, 20, 500, {"hang": 10}),
+    Scenario("kill-worker", faults.kill_workers, 15, 500),
+    Scenario("kill-after-reply", faults.kill_after_reply, 10, 200),
+    Scenario("stop-worker", faults.stop_workers, 1, 3),
+    Scenario("hang", faults.hang, 20, 500, {"hang": 10}),
     # One slot each, so that nothing dies beside it.
-    Scenario("poison", poison, 3, 25, workers=8, slots=1, attempts=3),
-    Scenario("no-consumers", no_workers, 1, 5),
-    Scenario("kill-broker", kill_broker, 2, 50),
-    Scenario("stop-broker", stop_broker, 1, 1),
-    Scenario("broker-memory-full", fill_broker, 1, 3, {"size": 65_536, "connections": 400, "job": 0, "keyed": 0},
-             limits=BrokerLimits(memory=8 * MIB, temp=8 * MIB), everywhere=False),
-    Scenario("broker-disk-full", fill_broker, 1, 3, {"size": 65_536, "connections": 400, "persistent": 900},
-             limits=BrokerLimits(store=48 * MIB), everywhere=False),
-    Scenario("partitions", partitions, 1, 6),
-    Scenario("slow-network", slow_network, 1, 4),
-    Scenario("cut-frames", cut_frames, 5, 2_000),
-    Scenario("corruption", corrupt, 2, 10, {"job": 0, "keyed": 0}, judged=OF_CORRUPTION, everywhere=False),
-    Scenario("kill-gateway", kill_bridges, 2, 20),
-    Scenario("drain-gateway", drain_bridges, 1, 6, {"connections": 2_200, "slow": 1_000, "slow_ms": 20, "job": 0}),
-    Scenario("storm", storm, 1, 3),
-    Scenario("descriptors", descriptors, 1, 6),
-    Scenario("memory", memory, 1, 6, {"size": 65_536}),
-    Scenario("clocks", clocks, 1, 1, environ={"bridge-1": clock("+1h"), "worker-1": clock("-1h"),
-                                              "worker-2": clock("+1h")}),
-    Scenario("strangers", strangers, 200, 20_000),
+    Scenario("poison", faults.poison, 3, 25, workers=8, slots=1, attempts=3),
+    Scenario("no-consumers", faults.no_workers, 1, 5),
+    Scenario("kill-broker", faults.kill_broker, 2, 50),
+    Scenario("stop-broker", faults.stop_broker, 1, 1),
+    Scenario("broker-memory-full", faults.fill_broker, 1, 3, {"size": 65_536, "connections": 400, "job": 0, "keyed": 0},
+             limits=BrokerLimits(memory=8 * MIB, temp=8 * MIB), not_on=("artemis", "rabbitmq")),
+    Scenario("broker-disk-full", faults.fill_broker, 1, 3, {"size": 65_536, "connections": 400, "persistent": 900},
+             limits=BrokerLimits(store=48 * MIB), not_on=("artemis", "rabbitmq")),
+    Scenario("partitions", faults.partitions, 1, 6),
+    Scenario("slow-network", faults.slow_network, 1, 4),
+    Scenario("cut-frames", faults.cut_frames, 5, 2_000),
+    Scenario("corruption", faults.corrupt, 2, 10, {"job": 0, "keyed": 0}, judged=OF_CORRUPTION),
+    Scenario("kill-gateway", faults.kill_bridges, 2, 20),
+    Scenario(
+        "drain-gateway", faults.drain_bridges, 1, 6,
+        {"connections": 2_200, "slow": 1_000, "slow_ms": 20, "job": 0},
+    ),
+    Scenario("storm", faults.storm, 1, 3),
+    Scenario("descriptors", faults.descriptors, 1, 6),
+    Scenario("memory", faults.memory, 1, 6, {"size": 65_536}),
+    Scenario("clocks", faults.clocks, 1, 5, environ={"bridge-1": faults.clock("+1h"), "worker-1": faults.clock("-1h"),
+                                              "worker-2": faults.clock("+1h"), "bridge-2": faults.settable(),
+                                              "worker-3": faults.settable()},
+             missing="" if faults.FAKETIME else "faketime", not_on=("rabbitmq",)),
+    Scenario("strangers", faults.strangers, 200, 20_000),
 )  # fmt: skip
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -27,6 +27,7 @@ from tests.faults.history import SECOND, Drained, Epoch, Fault, Journal, Life, n
 from tests.faults.observed import FOLDER
 
 QUEUE = "faults.work"
+CLOCK_FILE = "clock"  # by how much the clocks that can be set are wrong, for libfaketime
 PATIENCE = 60.0  # seconds, on a saturated machine
 ROUTES = """[[route]]
 name = "safe"
@@ -138,7 +139,11 @@ class World:
         self.long = long
         self.plan = dict(plan or {})
         self.skewed = sorted(environ or {})  # whose clocks are wrong
-        self._environ = environ or {}
+        (folder / CLOCK_FILE).write_text("+0h\n")
+        self._environ = {
+            name: {key: value.format(folder=folder) for key, value in more.items()}
+            for name, more in (environ or {}).items()
+        }
         self._slots = slots
         self._more = MORE.format(attempts=attempts)
         self._fronts = fronts
@@ -330,7 +335,7 @@ class World:
     async def call(self, **plan: Any) -> None:
         """Have all callers call from now on; ``plan``: what is otherwise than in the world's."""
         whole = {**self.plan, **plan}
-        whole["connections"] = whole.get("connections", 32) // len(self.loads)
+        whole["connections"] = whole.get("connections", 64) // len(self.loads)
         for load in self.loads:
             await self.ask(load, "start", **whole)
 

@@ -41,13 +41,13 @@ class Plan:
     ``hold``: none of all calls is ever answered, and all wait for so many seconds; ``size``: bytes of a body.
     """
 
-    connections: int = 32
-    job: int = 40
-    keyed: int = 10
-    persistent: int = 40
+    connections: int = 64
+    job: int = 10
+    keyed: int = 5
+    persistent: int = 20
     unauthorised: int = 5
     leave: int = 5
-    slow: int = 100
+    slow: int = 50
     slow_ms: int = 20
     hang: int = 0
     deaf: int = 0
