@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from mqbridge import __version__, cli_calls, cli_dlq, cli_jobs
+from mqbridge import __version__, cli_calls, cli_dlq, cli_jobs, cli_key
 from mqbridge.console import CommandError, log_to_stderr, say
 from mqbridge.examples import examples
-from mqbridge.options import DEFAULT_URL, AdminKeyFile, AsJson, Url
+from mqbridge.options import DEFAULT_URL, AdminKeyFile, AsJson, LogLevel, Url
 
 app = typer.Typer(
     name="mqbridge",
@@ -27,9 +27,6 @@ app = typer.Typer(
 )
 
 
-LogLevel = Annotated[
-    str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
-]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -376,27 +373,7 @@ app.command(epilog=examples(*cli_calls.SEND_EXAMPLES))(cli_calls.send)
 app.command(epilog=examples(*cli_calls.BENCH_EXAMPLES))(cli_calls.bench)
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_dlq.app, name="dlq")
-keys = typer.Typer(no_args_is_help=True)
-app.add_typer(keys, name="key", help="Keys of callers and of the operator.", epilog=examples("mqbridge key new shop"))
-
-
-@keys.command("new", epilog=examples("mqbridge key new shop --route words >> bridge.toml"))
-def new_key(
-    name: Annotated[str | None, typer.Argument(help="The caller's name.", show_default=False)] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="A key for the operator instead.")] = False,
-    route: Annotated[
-        list[str] | None, typer.Option(help="A route that the caller may call; may be given often.", show_default=False)
-    ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="Write the key to this new file (mode 0600), and do not show it.", show_default=False),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a key, and the table for the settings with its hash."""
-    from mqbridge.commands.key import new_key as make
-
-    make(name, admin=admin, routes=route or (), key_file=key_file, as_json=as_json)
+app.add_typer(cli_key.app, name="key")
 
 
 @app.command(epilog=examples("mqbridge demo --once"))

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+LogLevel = Annotated[
+    str, typer.Option("--log-level", help="debug, info, warning or error.", envvar="MQBRIDGE_LOG_LEVEL")
+]
 Url = Annotated[str, typer.Option(help="The bridge.")]
 DEFAULT_URL = "http://127.0.0.1:8080"
 AdminKeyFile = Annotated[

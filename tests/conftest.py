@@ -2,7 +2,7 @@
 
 ``broker`` is one broker for the whole session; ``own_broker`` starts others that a test may kill and restart. Tests
 that use either get the marker ``broker``, so ``pytest -m "not broker"`` leaves them out. They run on ActiveMQ Classic;
-those marked ``every_broker`` run on each kind that ``--brokers`` names.
+those marked ``every_broker`` run on each kind that ``--brokers`` names, and what is of no kind in them with Classic.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         uses = BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ()))
         if uses or _parameters(item).get("carrier") in KINDS:
             item.add_marker(pytest.mark.broker)
-    left_out = [item for item in items if _is_left_out(item)]
+    left_out = {item for item in items if _is_left_out(item)}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=[*left_out])
         items[:] = [item for item in items if item not in left_out]
 
 
@@ -76,6 +76,8 @@ def _is_left_out(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not item.get_closest_marker("every_broker"):
         return False
     kind = next((str(parameters[name]) for name in ("broker_kind", "target_kind", "carrier") if name in parameters), "")
+    if kind not in KINDS and "classic" not in kinds_of(item.config):
+        return True  # it is of no kind, so it is run once: with the first
     path = item.path.relative_to(item.config.rootpath).as_posix()
     return differs(kind, path, item.name, item.originalname)
 

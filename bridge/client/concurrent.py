@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Unpack
 
 import anyio
@@ -15,7 +16,7 @@ from bridge.client.transport import DEADLINE, AsyncBridgeTransport
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from bridge.client.events import Event
     from bridge.client.jobs import Options
@@ -140,7 +141,7 @@ class AsyncJob:
                 return response
             await anyio.sleep(pause)
 
-    async def events(self, *, after: int | None = None, deadline: float | None = None) -> AsyncIterator[Event]:
+    async def events(self, *, after: int | None = None, deadline: float | None = None) -> AsyncGenerator[Event]:
         """Give the job's events up to its end, over as many connections as it takes; behind the one ``after``.
 
         Raises :class:`httpx.TransportError` at the end of ``deadline``, :class:`JobError` if the events cannot be had.
@@ -155,11 +156,12 @@ class AsyncJob:
                     if response.status_code != httpx.codes.OK:
                         await response.aread()
                         raise unexpected(f"events of job {self.id}", response)
-                    async for event in aiter_events(response):
-                        reading.seen(event)
-                        yield event
-                        if event.is_last:
-                            return
+                    async with aclosing(aiter_events(response)) as events:
+                        async for event in events:
+                            reading.seen(event)
+                            yield event
+                            if event.is_last:
+                                return
             except httpx.TransportError as error:
                 lost = error
             pause = reading.pause()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import httpx
 
 
-class EventStreamError(Exception):
+class EventStreamError(ValueError):
     """What came is not the event stream of a bridge."""
 
 

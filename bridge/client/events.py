@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bridge.client.errors import EventStreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     import httpx
 
@@ -98,7 +98,7 @@ def iter_events(response: httpx.Response) -> Iterator[Event]:
         yield from reader.feed(part)
 
 
-async def aiter_events(response: httpx.Response) -> AsyncIterator[Event]:
+async def aiter_events(response: httpx.Response) -> AsyncGenerator[Event]:
     """Give the events of a streamed response; see :func:`iter_events`."""
     _check(response)
     reader = EventReader()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -27,8 +26,8 @@ async def followed(stage: Stage) -> None:
     """Show the events of a job, one line each."""
     location = (await stage.send("POST", "/batches/6", 202, brief=True, prefer=ASYNC)).headers["location"]
     events = [event async for event in stage.events(f"{location}/events")]
-    counts = [json.loads(data)["done"] for _, name, data in events if name == "progress"]
-    complete = bool(events) and events[-1][1] == "done" and counts == sorted(set(counts)) and len(counts) > 1
+    counts = [event.data["done"] for event in events if event.name == "progress"]
+    complete = bool(events) and events[-1].name == "done" and counts == sorted(set(counts)) and len(counts) > 1
     stage.check("progress rose, and the last event has the answer", holds=complete)
 
 
@@ -36,8 +35,8 @@ async def cancelled(stage: Stage) -> None:
     """Cancel a job whose handler runs: its worker stops it."""
     location = (await stage.send("POST", "/batches/1000", 202, brief=True, prefer=ASYNC)).headers["location"]
     async with aclosing(stage.events(f"{location}/events")) as events:
-        async for _, name, _ in events:
-            if name == "progress":
+        async for event in events:
+            if event.name == "progress":
                 break
     await stage.worker_says(f"{location.rpartition('/')[2]} was stopped", stage.send("DELETE", location, 204))
     gone = await stage.send("GET", f"{location}/result", 410)

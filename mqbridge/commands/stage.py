@@ -6,15 +6,19 @@ import asyncio
 import json
 import shlex
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import httpx
+
+from bridge.client import aiter_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from rich.console import Console
 
+    from bridge.client import Event
     from mqbridge.commands.children import Child
 
 PATIENCE = 20.0  # seconds
@@ -76,22 +80,17 @@ class Stage:
             self.tell(response.text[:500])
         return response
 
-    async def events(self, path: str) -> AsyncGenerator[tuple[str, str, str]]:
-        """Follow a job: its events as id, name and data, each printed as it comes."""
+    async def events(self, path: str) -> AsyncGenerator[Event]:
+        """Follow a job: its events, each printed as it comes."""
         self.tell(f"$ {curl('GET', self._url + path, (), '-N')}")
         async with self._client.stream("GET", path) as response:
             if response.status_code != httpx.codes.OK:
                 raise UnexpectedError(f"expected the job's events, not {response.status_code}")
-            fields: dict[str, str] = {}
-            async for line in response.aiter_lines():
-                name, _, value = line.partition(":")
-                if name:
-                    fields[name] = value.removeprefix(" ")
-                elif fields:
-                    event = fields.get("id", "-"), fields.get("event", "message"), fields.get("data", "")
-                    self.tell(f"{event[0]:>3}  {event[1]:<8}  {event[2][:200]}")
+            async with aclosing(aiter_events(response)) as events:
+                async for event in events:
+                    number = "-" if event.id is None else event.id
+                    self.tell(f"{number:>3}  {event.name:<8}  {json.dumps(event.data)[:200]}")
                     yield event
-                    fields = {}
 
     async def worker_says(self, text: str, meanwhile: Awaitable[object]) -> None:
         """Do ``meanwhile`` and wait until one of the workers says on standard error that it has stopped a handler.

@@ -28,7 +28,8 @@ async def played(act: Act, answers: list[httpx.Response]) -> tuple[bool, str]:
 
 
 def events(*lines: str) -> httpx.Response:
-    return httpx.Response(200, text="".join(f"{line}\n" for line in lines))
+    headers = {"content-type": "text/event-stream"}
+    return httpx.Response(200, headers=headers, content="".join(f"{line}\n" for line in lines))
 
 
 def keyed(finished: str, correlation: str = "1", **headers: str) -> httpx.Response:
