@@ -107,6 +107,8 @@ _SIMPLE: Final[Mapping[bytes, str]] = {
     b"tracestate": "tracestate",
     b"upgrade": "upgrade",
 }
+# What nearly every request has and nobody here reads: not worth a second look.
+_ORDINARY: Final = frozenset({b"user-agent", b"accept-encoding", b"accept-language", b"connection", b"cache-control"})
 _SINGLE: Final = frozenset({b"authorization", b"host", b"content-type", b"idempotency-key"})
 
 
@@ -117,7 +119,8 @@ def read_head(headers: Sequence[tuple[bytes, bytes]], passes: Mapping[bytes, str
     have understood it differently. The same for a name with ``_``, which CGI and its heirs cannot tell from one with
     ``-``. ``headers-too-large`` for more than 100 of them.
     """
-    _check_number(headers)
+    if len(headers) > MAX_FIELDS:
+        raise _too_many(len(headers))
     head = Head()
     for name, value in headers:
         if name in _SIMPLE:
@@ -128,10 +131,8 @@ def read_head(headers: Sequence[tuple[bytes, bytes]], passes: Mapping[bytes, str
             head.chunked = _chunked(value, before=head.chunked)
         elif name == b"prefer":
             head.prefer.append(value)
-        elif name.startswith(_PROXY_PREFIX) or name in _PROXY:
-            head.behind_proxy = True
-        elif b"_" in name:
-            raise invalid(name.decode("latin-1"), "a header's name may not hold an underscore here")
+        elif name not in _ORDINARY:
+            _read_other(head, name)
         if name in passes:
             head.passed.append((passes[name], value))
     if head.chunked or head.upgrade is not None:
@@ -139,10 +140,16 @@ def read_head(headers: Sequence[tuple[bytes, bytes]], passes: Mapping[bytes, str
     return head
 
 
-def _check_number(headers: Sequence[tuple[bytes, bytes]]) -> None:
-    if len(headers) > MAX_FIELDS:
-        detail = f"{len(headers)} headers, over the limit of {MAX_FIELDS}"
-        raise Problem("headers-too-large", detail, extra={"limit_fields": MAX_FIELDS})
+def _too_many(number: int) -> Problem:
+    detail = f"{number} headers, over the limit of {MAX_FIELDS}"
+    return Problem("headers-too-large", detail, extra={"limit_fields": MAX_FIELDS})
+
+
+def _read_other(head: Head, name: bytes) -> None:
+    if name.startswith(_PROXY_PREFIX) or name in _PROXY:
+        head.behind_proxy = True
+    elif b"_" in name:
+        raise invalid(name.decode("latin-1"), "a header's name may not hold an underscore here")
 
 
 def _length(value: bytes, before: int | None) -> int:

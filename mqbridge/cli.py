@@ -61,6 +61,9 @@ HealthFile = Annotated[
         show_default=False,
     ),
 ]
+Heartbeat = Annotated[
+    float, typer.Option(help="Seconds between signs of life, ours to the broker and its to us.", min=0.1, max=3_600)
+]
 HungAfter = Annotated[
     float,
     typer.Option(
@@ -236,6 +239,7 @@ def work(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     hung_after: HungAfter = 30.0,
@@ -303,6 +307,7 @@ def work(
                 concurrency,
                 health_file,
                 declare=declare,
+                heartbeat=heartbeat,
                 patience=workers.patience(hung_after, longest),
             )
         )
@@ -318,6 +323,7 @@ def forward(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
     hung_after: HungAfter = 30.0,
@@ -341,6 +347,7 @@ def forward(
                 concurrency,
                 health_file,
                 declare=declare,
+                heartbeat=heartbeat,
                 patience=workers.patience(hung_after, longest),
             )
         )

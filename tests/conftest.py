@@ -2,7 +2,7 @@
 
 ``broker`` is one broker for the whole session; ``own_broker`` starts others that a test may kill and restart. Tests
 that use either get the marker ``broker``, so ``pytest -m "not broker"`` leaves them out. They run on ActiveMQ Classic;
-those marked ``every_broker`` run on each kind that ``--brokers`` names.
+those marked ``every_broker`` run on each kind that ``--brokers`` names, and what is of no kind in them with Classic.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ OwnBroker = Callable[..., Awaitable[RealBroker]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-jobs", type=int, default=200, help="how many jobs the test that kills bridges makes")
+    parser.addoption("--kills", type=int, default=1, help="how often the tests of pairs kill the live broker")
     parser.addoption("--faults", default="short", choices=("short", "long"), help="the form of tests/faults")
     parser.addoption("--faults-results", default="", metavar="DIR", help="where tests/faults puts its figures")
     parser.addoption(
@@ -57,9 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         uses = BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ()))
         if uses or _parameters(item).get("carrier") in KINDS:
             item.add_marker(pytest.mark.broker)
-    left_out = [item for item in items if _is_left_out(item)]
+    left_out = {item for item in items if _is_left_out(item)}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=[*left_out])
         items[:] = [item for item in items if item not in left_out]
 
 
@@ -75,6 +76,8 @@ def _is_left_out(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not item.get_closest_marker("every_broker"):
         return False
     kind = next((str(parameters[name]) for name in ("broker_kind", "target_kind", "carrier") if name in parameters), "")
+    if kind not in KINDS and "classic" not in kinds_of(item.config):
+        return True  # it is of no kind, so it is run once: with the first
     path = item.path.relative_to(item.config.rootpath).as_posix()
     return differs(kind, path, item.name, item.originalname)
 

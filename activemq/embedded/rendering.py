@@ -15,6 +15,7 @@ from activemq.embedded.standby import (
     FILE_RETRY,
     LEASE,
     LEASE_RENEWED_EVERY,
+    REPLICA_TTL,
     SESSION,
     Replica,
     SharedDatabase,
@@ -107,6 +108,10 @@ _PAIR: Final = Template("""\
     <cluster-connections>
       <cluster-connection name="pair">
         <connector-ref>self</connector-ref>
+        <!-- The default takes a partner that hangs for alive for a minute; until then it is neither replaced nor,
+             if it is the copy that hangs, left behind. -->
+        <check-period>1000</check-period>
+        <connection-ttl>$ttl</connection-ttl>
         <static-connectors><connector-ref>peer</connector-ref></static-connectors>
       </cluster-connection>
     </cluster-connections>
@@ -199,8 +204,13 @@ def _classic_store(standby: Standby | None) -> tuple[str, str, str]:
     if isinstance(standby, SharedDatabase):
         return _DATA_SOURCE.substitute(_database(standby)), _JDBC.substitute(_database(standby)), _LEASE_LOST
     if isinstance(standby, SharedFile):
-        return "", _SHARED_KAHADB.substitute(folder=quoteattr(str(standby.folder)), retry=_ms(FILE_RETRY)), ""
+        return "", shared_kahadb(str(standby.folder)), ""
     return "", _KAHADB.substitute(data="."), ""
+
+
+def shared_kahadb(folder: str) -> str:
+    """Return the store in a folder for which a second broker may wait."""
+    return _SHARED_KAHADB.substitute(folder=quoteattr(folder), retry=_ms(FILE_RETRY))
 
 
 def _database(standby: SharedDatabase) -> dict[str, str]:
@@ -225,6 +235,7 @@ def _artemis_pair(standby: Replica, configuration: Configuration) -> str:
         peer=f"tcp://{configuration.address}:{standby.peer_port}",
         zookeeper=quoteattr(standby.zookeeper),
         session=_ms(SESSION),
+        ttl=_ms(REPLICA_TTL),
     )
 
 

@@ -20,6 +20,7 @@ from activemq.embedded.rendering import (
     classic_user,
     classic_xml,
     roles_properties,
+    shared_kahadb,
     users_properties,
 )
 
@@ -32,7 +33,8 @@ RABBITMQ_PLUGINS: Final = ("rabbitmq_stomp", "rabbitmq_event_exchange")
 _NOTE: Final = "Written by `mqbridge broker-files`: users with least rights, limits, no web console and no JMX."
 _CLASSIC_NOTE: Final = f"""{_NOTE}
      ${{…}} are from the environment: BRIDGE_PASSCODE and WORKER_PASSCODE must be set; without ADMIN_PASSCODE nobody
-     knows the administrator's. BROKER_DATA, BROKER_ADDRESS, STOMP_PORT and OPENWIRE_PORT have defaults."""
+     knows the administrator's. BROKER_DATA, BROKER_ADDRESS, STOMP_PORT and OPENWIRE_PORT have defaults.
+     BROKER_STORE: where messages are, if a second broker is to stand in for this one."""
 _PLACEHOLDERS: Final = '  <bean class="org.springframework.context.support.PropertySourcesPlaceholderConfigurer"/>\n'
 _ADMIN_PASSCODE: Final = "${ADMIN_PASSCODE:#{T(java.util.UUID).randomUUID().toString()}}"
 
@@ -105,6 +107,7 @@ def _classic(configuration: Configuration) -> dict[str, str]:
         "note": _CLASSIC_NOTE,
         "name": "bridge",
         "data": "${BROKER_DATA:data}",
+        "persistence": shared_kahadb("${BROKER_STORE:${BROKER_DATA:data}/kahadb}"),
         "placeholders": _PLACEHOLDERS,
         "address": f"${{BROKER_ADDRESS:{configuration.address}}}",
         "stomp_port": f"${{STOMP_PORT:{configuration.stomp_port}}}",

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from activemq.embedded.artifacts import Distribution
 
 # Seconds. Of a file lock: how often who waits looks. Of a lease: how long it lasts, which is also the pause of whoever
-# waits for it, so that it takes up to twice that; and how often its holder renews it. Of a session at ZooKeeper: for
-# how long a broker may be silent before its lock is given to the other.
+# waits for it, so that it takes up to twice that; and how often its holder renews it. Of a session at ZooKeeper: when a
+# broker that is silent loses its lock; one that does not reach ZooKeeper stops serving after a third of it, so that an
+# election among ZooKeeper's nodes has to be over by then (on a saturated machine one took 1.4 s). Of the connection
+# between two replicas: when a silent partner is given up.
 FILE_RETRY: Final = 1.0
 LEASE: Final = 3.0
 LEASE_RENEWED_EVERY: Final = 1.0
-SESSION: Final = 4.0
+SESSION: Final = 10.0
+REPLICA_TTL: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _LOGGING: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
-# Ticks are half a second: so a session can be as short as one second, and a node that is silent for five is out.
+# Ticks are half a second: so a session can last one to ten seconds, and a node that is silent for five is out.
 _SETTINGS: Final = """\
 tickTime=500
 initLimit=40

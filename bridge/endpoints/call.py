@@ -131,6 +131,7 @@ class Call:
         "endpoint",
         "first_worker",
         "head",
+        "is_shared",
         "outcome",
         "principal",
         "receive",
@@ -163,6 +164,7 @@ class Call:
         self.status = 0  # of the response; 0: none was begun
         self.sent: float | None = None  # when its message was, by the loop's clock
         self.told: Answer | None = None  # what the worker told of its answer
+        self.is_shared = False  # the answer is that of an earlier call's job, whose work was counted there
         self.attempt = 0
         self.wait: int | None = None  # seconds, as preferred by the caller
         self.unread = False  # part of the body may still be on its way
@@ -390,7 +392,7 @@ class Call:
     def is_answered(self, answer: Answer) -> None:
         """Take note of the answer that a worker gave."""
         if self.route is not None:
-            self.outcome = self.route.counts.figures.told(answer)
+            self.outcome = self.route.counts.figures.told(answer, worked=not self.is_shared)
         self.told = answer
 
     def is_refused(self, problem: Problem) -> None:

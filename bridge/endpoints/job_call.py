@@ -83,6 +83,7 @@ class JobCall:
         call.correlation_id = self._submitted.job.id
         if call.trace is not None:
             call.trace.submitted(self._submitted.posting)
+        call.is_shared = self._submitted.posting is None
 
     async def answer(self) -> None:
         """Answer the caller, by whichever way it prefers. Raises :class:`Problem`."""

@@ -37,10 +37,14 @@ class RouteFigures:
         if trace_id:
             self.took.exemplars[place] = Exemplar(trace_id, seconds, time.time())
 
-    def told(self, answer: Answer) -> str:
-        """Count what a worker told of its answer; return the outcome that it is."""
-        if answer.queue_ms is not None:
+    def told(self, answer: Answer, *, worked: bool = True) -> str:
+        """Count what a worker told of its answer; return the outcome that it is.
+
+        ``worked``: whether it worked for this call, and not for an earlier one that got the same answer: a worker's
+        time is counted once.
+        """
+        if worked and answer.queue_ms is not None:
             self.queued.note(answer.queue_ms / 1_000)
-        if answer.work_ms is not None:
+        if worked and answer.work_ms is not None:
             self.worked.note(answer.work_ms / 1_000)
         return _CLASSES[answer.status // 100]

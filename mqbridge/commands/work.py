@@ -28,14 +28,15 @@ async def run_worker(
     health: Path | None = None,
     *,
     declare: bool = True,
+    heartbeat: float = 10.0,
     patience: Patience | None = None,
 ) -> int:
     """Run a worker until a signal; return the exit code.
 
-    ``health``: see :mod:`mqbridge.health`; ``declare``: as for :class:`activemq.Client`; ``patience``: as for
-    :meth:`Worker.run`.
+    ``health``: see :mod:`mqbridge.health`; ``declare`` and ``heartbeat`` (seconds): as for :class:`activemq.Client`;
+    ``patience``: as for :meth:`Worker.run`.
     """
-    client = Client(servers, who, declare=declare)
+    client = Client(servers, who, declare=declare, heartbeat=heartbeat)
     try:
         queues = ", ".join(f"{queue} × {number}" for queue, number in worker.slots(concurrency).items())
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -20,15 +21,15 @@ from tests.databases import free_port
 class Process:
     """`mqbridge serve` on a port of its own, as a process that is killed without a word.
 
-    ``store``: the URL; ``server`` and ``route``: more lines of these tables; ``tables``: further ones; ``program``: a
-    module that is `mqbridge` and more; ``environ``: more of the environment.
+    ``broker`` may be a pair; ``store``: the URL; ``server``, ``broker_lines`` and ``route``: more lines of the tables;
+    ``tables``: further ones; ``program``: a module that is `mqbridge` and more; ``environ``: more of the environment.
     """
 
     def __init__(
         self, broker: Any, folder: Any, queue: str, name: str,
         *, host: str = "127.0.0.1", port: int = 0, store: str = "sqlite:///jobs.db", server: str = "",
-        route: str = "", tables: str = "", publish_timeout: str = "500ms", program: str = "mqbridge",
-        environ: Mapping[str, str] | None = None,
+        route: str = "", broker_lines: str = "", tables: str = "", publish_timeout: str = "500ms",
+        program: str = "mqbridge", environ: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.host = host
         self.port = port or free_port()
@@ -37,9 +38,10 @@ class Process:
         self._environ = {**os.environ, **secrets, **(environ or {})}
         self._program = program
         self._config = folder / f"{name}.toml"
+        urls = list(broker.urls) if hasattr(broker, "urls") else [broker.stomp_url]
         self._config.write_text(
             f'[server]\nbind = ["{host}:{self.port}"]\n{server}'
-            f'[broker]\nurls = ["{broker.stomp_url}"]\nlogin = "{broker.login}"\n'
+            f'[broker]\nurls = {json.dumps(urls)}\nlogin = "{broker.login}"\n{broker_lines}'
             f'publish_timeout = "{publish_timeout}"\n'
             f'[[route]]\nname = "echo"\npath = "/echo"\nqueue = "{queue}"\ntimeout = "20s"\n{route}{tables}'
         )

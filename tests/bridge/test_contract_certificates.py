@@ -107,7 +107,10 @@ async def test_a_certificate_of_another_authority_does_not_get_in(secure):
         await tls_call(secure, secure[2].context("shop", secure[2].other))
 
 
-@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}],
+)
 async def test_a_page_of_another_site_may_not_use_the_browsers_certificate(secure, headers):
     response, _ = await tls_call(secure, secure[2].context("shop"), headers=headers)
     assert response.status_code == 403

@@ -126,6 +126,28 @@ async def test_logging_out_takes_the_cookie_back(world):
     assert "max-age=0" in response.get("set-cookie").lower()
 
 
+@pytest.mark.parametrize("headers", [(OWN,), (OWN, ("Authorization", "Bearer wrong"))])
+async def test_only_the_operator_can_log_out(world, headers):
+    response = await world.bridge.call("/-/dashboard/logout", b"", headers=headers)
+    assert (response.status, response.get("set-cookie")) == (401, None)
+
+
+async def test_a_page_of_another_site_cannot_log_the_operator_out(world):
+    headers = (await world.cookie(), ("Sec-Fetch-Site", "same-site"))
+    response = await world.bridge.call("/-/dashboard/logout", b"", headers=headers)
+    assert response.status in (401, 403)
+    assert response.get("set-cookie") is None
+
+
+async def test_a_form_that_does_not_come_is_not_waited_for(world, monkeypatch):
+    monkeypatch.setattr("bridge.endpoints.dashboard._FORM_WITHIN", 0.05)
+    head = request("/-/dashboard/login", None, headers=(FORM, OWN, ("Content-Length", "40")))
+    async with await Caller.connect(world.bridge.port) as caller:
+        await caller.send(head + b"key=")
+        response = await caller.response()
+    assert (response.status, response.get("set-cookie")) == (401, None)
+
+
 async def test_the_page_needs_nothing_from_elsewhere_and_may_not_be_framed(world):
     response = await world.get("/-/dashboard", await world.cookie())
     policy = response.get("content-security-policy")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -15,8 +13,8 @@ import pytest
 import yaml
 
 from bridge.settings import load
-from tests.containers import images
-from tests.tools import COMPOSE, go_tool
+from tests.containers.composing import WITHIN, answered, command, project
+from tests.containers.images import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,53 +22,63 @@ if TYPE_CHECKING:
 
     import docker
 
-ROOT = images.ROOT
-WITHIN = 120.0  # seconds, on a saturated machine
-
 
 @pytest.fixture(scope="session")
 def compose() -> list[str]:
-    """The command: the one that is there, or else one built with Go."""
-    if shutil.which("docker"):
-        found = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-        if found.returncode == 0:
-            return ["docker", "compose"]
-    return [str(go_tool(COMPOSE, "docker-compose"))]
+    return command()
 
 
 @pytest.fixture
 def up(
     compose: list[str], engine: docker.DockerClient, built: dict[str, str], classic_image: str, tmp_path: Path
 ) -> Iterator[Callable[..., str]]:
-    """Run compose on our file, with the images that the tests have and any free port."""
-    (tmp_path / "images.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "services": {
-                    "broker": {"image": classic_image, "pull_policy": "never"},
-                    "bridge": {"image": built["bridge"], "pull_policy": "never"},
-                    "worker": {"image": built["worker"], "pull_policy": "never"},
-                }
-            }
-        )
-    )
-    project = f"mqbridge-test-{secrets.token_hex(4)}"
-    environ = {**os.environ, "BRIDGE_PORT": "0", "BRIDGE_PASSCODE": "b" * 16, "WORKER_PASSCODE": "w" * 16}
-
-    def run(*arguments: str) -> str:
-        files = ("--file", str(ROOT / "compose.yaml"), "--file", str(tmp_path / "images.yaml"))
-        done = subprocess.run(
-            [*compose, "--project-name", project, *files, *arguments],
-            cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    try:
-        run("up", "--detach", "--no-build", "--wait", "--wait-timeout", "120")
+    """Run compose on our file."""
+    with project(compose, ["compose.yaml"], {"broker": classic_image, **built}, tmp_path) as run:
         yield run
-    finally:
-        run("down", "--volumes", "--timeout", "40")
+
+
+@pytest.mark.parametrize("variant", ["compose.artemis.yaml", "compose.ha.yaml"])
+def test_a_variant_is_valid(compose: list[str], variant: str):
+    environ = {**os.environ, "BRIDGE_PASSCODE": "b", "WORKER_PASSCODE": "w"}
+    files = ("--file", str(ROOT / "compose.yaml"), "--file", str(ROOT / variant))
+
+    done = subprocess.run(
+        [*compose, *files, "config", "--quiet"],
+        cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_with_artemis_a_call_is_answered(compose: list[str], built: dict[str, str], artemis_image: str, tmp_path: Path):
+    files = ["compose.yaml", "compose.artemis.yaml"]
+    with project(compose, files, {"broker": artemis_image, **built}, tmp_path) as run:
+        assert answered(run)["words"] == 3
+        assert "ActiveMQ-Artemis" in run("logs", "bridge")
+
+
+def test_with_two_brokers_the_other_answers_when_the_live_one_is_killed_and_again_when_that_is(
+    compose: list[str], built: dict[str, str], classic_image: str, tmp_path: Path
+):
+    files = ["compose.yaml", "compose.ha.yaml"]
+    images = {"broker": classic_image, "standby": classic_image, **built}
+    with project(compose, files, images, tmp_path) as run:
+        assert answered(run)["words"] == 3
+        first = live_of(run)
+        run("kill", "--signal", "SIGKILL", first)
+        assert answered(run)["words"] == 3
+        second = live_of(run)
+        assert {first, second} == {"broker", "standby"}
+        run("start", first)
+        run("kill", "--signal", "SIGKILL", second)
+        assert answered(run)["words"] == 3
+        assert live_of(run) == first
+
+
+def live_of(run: Callable[..., str]) -> str:
+    """The broker that the bridge said last that it is connected to."""
+    lines = [line for line in run("logs", "--no-log-prefix", "bridge").splitlines() if "connected to" in line]
+    return "standby" if "standby:61613" in lines[-1] else "broker"
 
 
 def test_what_its_head_says_works(up: Callable[..., str]):

@@ -62,7 +62,7 @@ def test_every_package_is_pinned_with_hashes_and_no_registry_is_named(lock: str)
     text = (ROOT / lock).read_text()
     assert "://" not in text
     blocks = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
-    assert len(blocks) == len(locked(lock)) > 5
+    assert len(blocks) >= len(locked(lock)) > 5  # more where one has a version for each of several Pythons
     for block in blocks:
         assert re.match(r"[a-z0-9._-]+==\S+", block), block[:80]
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block[:80]

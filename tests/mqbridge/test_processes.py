@@ -144,6 +144,38 @@ def test_a_broker_that_is_killed_ends_the_command_and_names_its_log(start: Start
     assert "log" in command.output
 
 
+def test_a_pair_says_who_is_live_and_starts_again_what_is_killed(start: Start, tmp_path: Path) -> None:
+    ports = ("--stomp-port", 0, "--openwire-port", 0)
+    command = start("broker", "--ha", "shared-file", *ports, "--data", tmp_path / "data")
+    command.wait_for("[broker] urls = [")
+    first = command.wait_for("live: ")
+    name, pid = first.split("live: ")[1].split(", pid ")
+    os.kill(int(pid.split(",")[0]), signal.SIGKILL)
+    command.wait_for(f"broker {name} ended (code 137); starting it again")
+    command.wait_for(f"live: {'b' if name == 'a' else 'a'}")
+    command.wait_for(f"broker {name} is back")
+    command.signal(signal.SIGINT)
+    assert command.exit_code() == 0, command.output
+    assert (tmp_path / "data" / "passcode").read_text().strip() not in command.output
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--ha", "both"), "the shape must be one of shared-file, shared-jdbc, artemis-zookeeper, not 'both'"),
+        (("--ha", "shared-jdbc"), "a database is needed for shared-jdbc, and for nothing else; --database names it"),
+        (("--ha", "shared-jdbc", "--database", "jdbc:mariadb://h/n"), "--database needs --database-password-file"),
+        (("--ha", "shared-file", "--kind", "classic"), "leave out --kind"),
+        (("--database", "jdbc:mariadb://h/n"), "--database is for --ha shared-jdbc"),
+    ],
+)
+def test_a_pair_that_cannot_be_is_refused(start: Start, tmp_path: Path, options: tuple[str, ...], reason: str) -> None:
+    command = start("broker", *options, "--data", tmp_path / "data")
+    assert command.exit_code() == 2
+    assert reason in command.output
+    assert "Traceback" not in command.output
+
+
 def test_the_demo_shows_everything_as_it_should_be(start: Start) -> None:
     demo = start("demo", "--once", "--port", 0)
     assert demo.exit_code() == 0, demo.output

@@ -23,6 +23,7 @@ from activemq.local import LocalBroker
 from bridge.settings import Log, Route, Settings
 from bridge.tracing import Tracing as BridgeTracing
 from consumers import Reply, Request, Worker
+from consumers.adapters.asgi import asgi_worker
 from consumers.tracing import Tracing as WorkerTracing
 from tests.bridge.callers import Caller, request, until
 from tests.bridge.harness import ToldWorker, running, settings_for
@@ -195,6 +196,23 @@ async def test_a_handler_that_is_no_coroutine_has_its_spans_in_the_trace_too(que
         *_, processed, own = await spans.named("POST /t", f"send {name}", f"process {name}", "in a thread")
     assert threads != [threading.main_thread().name]
     assert own.parent.span_id == span_id(processed)
+
+
+async def test_an_asgi_app_is_called_in_the_trace_of_the_workers_span(queue: Any, spans: Spans) -> None:
+    name, local = queue("asgi"), LocalBroker()
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": headers[b"traceparent"]})
+
+    async with (
+        running(of(local, name), "hypercorn", tracing=spans.bridge) as bridge,
+        run_worker(asgi_worker(app, name), at=local, tracing=spans.worker),
+    ):
+        answer = await bridge.call("/t", b"x", headers=(traceparent(),))
+        _, _, processed = await spans.named("POST /t", f"send {name}", f"process {name}")
+    assert answer.body.decode() == f"00-{TRACE}-{span_id(processed):016x}-01"
 
 
 @pytest.mark.parametrize(("flags", "told"), [("01", True), ("00", False)])

@@ -62,6 +62,24 @@ async def test_the_same_key_again_is_the_recorded_answer_at_either_bridge(world,
     await world.nothing_was_sent()
 
 
+def times_counted(world):
+    routes = [
+        route for bridge in world.bridges for route in bridge.bridge.router.routes if route.settings.path == "/echo"
+    ]
+    figures = [route.counts.figures for route in routes]
+    return [sum(kind.counts) for one in figures for kind in (one.queued, one.worked)]
+
+
+async def test_a_workers_time_is_counted_once_however_many_get_its_answer(world, a_key):
+    before = sum(times_counted(world))
+    calling = [world.begin("/echo", b"x", a_key, at=at) for at in (0, 0, 1)]
+    request = await world.request()
+    await world.worker.reply(request, b"once", queue_ms="5", work_ms="7")
+    assert [(await one).body for one in calling] == [b"once"] * 3
+    assert (await world.post("/echo", b"x", a_key)).get("idempotency-replayed") == "true"
+    assert sum(times_counted(world)) == before + 2  # one wait and one work
+
+
 async def test_quoted_or_bare_is_the_same_key(world, a_key):
     request, _ = await answered(world, ("Idempotency-Key", f'"{a_key[1]}"'))
     assert request.get("idempotency_key") == a_key[1]
