@@ -66,12 +66,13 @@ async def hang(world: World, count: int) -> None:
 
 async def poison(world: World, count: int) -> None:
     """Each kills three workers, and is parked."""
-    respawning = asyncio.create_task(world.respawn("poison"))
+    over = asyncio.Event()
+    respawning = asyncio.create_task(world.respawn("poison", over))
     try:
         answers = await world.ask(world.loads[0], "poison", number=count, within=4 * PATIENCE)
     finally:
-        respawning.cancel()
-        await asyncio.wait([respawning])
+        over.set()
+        await respawning
     world.injected["poison"] = count
     world.parked = count
     assert answers == {"poisoned": count}, answers

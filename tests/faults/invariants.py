@@ -119,14 +119,21 @@ def no_job_lost(history: History) -> Iterator[Violation]:
 
 
 def twice_only_for_a_fault(history: History) -> Iterator[Violation]:
-    """4. It ran again only if a fault hit whom it concerned, between the beginnings of the two."""
+    """4. It ran again only if a fault hit its broker, its bridge or a worker that had it, since it came first.
+
+    A worker that had it need not have run it: one that is killed between a copy and its ACK leaves two messages, where
+    the broker has no transaction for both.
+    """
     faults = _Faults(history.of(Fault))
     published = {record.nonce: record.link for record in history.of(Published)}
+    deliveries = history.by_nonce(Delivered)
     for nonce, runs in history.by_nonce(Begun).items():
         runs.sort(key=lambda run: run.at)
         for first, second in pairwise(runs):
-            whom = {"broker", first.worker, published.get(nonce, NONE)}
-            if not faults.hit(whom, first.at, second.at):
+            had = [one for one in deliveries.get(nonce, []) if one.at < second.at]
+            whom = {"broker", first.worker, published.get(nonce, NONE), *(one.link for one in had)}
+            since = min([first.at, *(one.at for one in had)])
+            if not faults.hit(whom, since, second.at):
                 yield _violation(4, nonce, "ran again without a reason", first, second)
 
 

@@ -88,6 +88,17 @@ async def _look_at(world: World, name: str) -> None:
 
 
 async def _tasks(world: World, name: str) -> int:
+    """How many tasks of calls a bridge has; those of the pages that we have just asked for end in a moment."""
+    number = await _tasks_now(world, name)
+    for _ in range(20):
+        if not number:
+            break
+        await asyncio.sleep(0.1)
+        number = await _tasks_now(world, name)
+    return number
+
+
+async def _tasks_now(world: World, name: str) -> int:
     pid = world.bridges[name].pid
     file = tasks_file(world.folder, pid)
     file.unlink(missing_ok=True)
@@ -95,7 +106,6 @@ async def _tasks(world: World, name: str) -> int:
     async with asyncio.timeout(PATIENCE):
         while not file.exists():  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.02)
-    # The page that asked for it may not have ended yet: its connection is closed.
     return sum(any(of in line for of in _OF_CALLS) for line in file.read_text().splitlines())
 
 

@@ -140,7 +140,7 @@ class WorkerRecorder(_Reader):
     def _message(self, frame: Frame) -> None:
         name = frame.raw("subscription") or NONE
         seat, call = self._seats.get(name), frame.raw("correlation-id") or NONE
-        if seat is not None:
+        if seat is not None and call != NONE:  # not the clock's echo
             ack = frame.raw("ack") or frame.raw("message-id") or NONE
             self._open[ack] = seat
             deadline = int(frame.raw("deadline_ms") or "0")

@@ -104,9 +104,14 @@ class Nursery:
             said = json.loads(line)
             if "name" in said:
                 self._ended[said["pid"]] = loop.create_future()
-                self._born.pop(said["name"]).set_result(said["pid"])
+                _settle(self._born.pop(said["name"]), said["pid"])
             else:
-                self._ended.pop(said["ended"]).set_result(said["code"])
+                _settle(self._ended.pop(said["ended"]), said["code"])
+
+
+def _settle(future: asyncio.Future[int], value: int) -> None:
+    if not future.done():  # who waited may have been cancelled
+        future.set_result(value)
 
 
 class World:
@@ -347,9 +352,9 @@ class World:
         """How many calls have had a worker's answer."""
         return await self.ended("200")
 
-    async def respawn(self, kind: str) -> None:
-        """Start a worker for each that ends by itself, until cancelled."""
-        while True:
+    async def respawn(self, kind: str, over: asyncio.Event) -> None:
+        """Start a worker for each that ends by itself, until it is over."""
+        while not over.is_set():
             for worker in [one for one in self.workers.values() if one.ended.done()]:
                 self.note(kind, worker.name, now() - SECOND, count=False)
                 await self.buried(worker)
