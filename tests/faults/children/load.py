@@ -29,7 +29,7 @@ PROBLEM = re.compile(rb'"/problems/([a-z-]+)"')
 RAN = re.compile(rb'"ran": *"([a-z]+)"')
 FINAL = (b"done", b"failed", b"expired", b"cancelled")
 FLUSH_EVERY = 0.25  # seconds
-AFTER_REFUSAL = (0.03, 0.15)  # seconds; who was refused does not come again at once
+AFTER_REFUSAL = (0.2, 0.6)  # seconds; who was refused does not come again at once
 AFTER_CLOSE = (0.02, 0.1)
 
 
