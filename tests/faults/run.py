@@ -46,7 +46,7 @@ async def run(scenario: Scenario, folder: Path, broker: Any, *, long: bool) -> t
     environ, plan = scenario.environ, scenario.plan
     async with World(
         journals, broker, workers=scenario.workers, slots=scenario.slots, attempts=scenario.attempts,
-        environ=environ, plan=plan, long=long,
+        hung_after=scenario.hung_after, environ=environ, plan=plan, long=long,
     ) as world:  # fmt: skip
         begun = time.monotonic()
         await world.call()
