@@ -55,7 +55,7 @@ NO_TROUBLE = Trouble()
 
 @dataclass
 class Cut:
-    """Reset a connection behind the N-th byte of a frame: the next that way that begins with ``mark`` and has ``holds``.
+    """Reset a connection behind the N-th byte of the next frame that way that begins with ``mark`` and has ``holds``.
 
     Frames that come in several pieces are left alone. ``done`` gets the frame's size.
     """
