@@ -181,8 +181,13 @@ async def slow_network(world: World, count: int) -> None:
         await world.well_again(50)
 
 
-CUTS = (("bridge", "up", "SEND", "n-"), ("worker", "up", "SEND", "n-"), ("worker", "down", "MESSAGE", "n-"),
-        ("worker", "up", "ACK", ""))  # fmt: skip
+# Whose frames, which way, how they begin, and what is in those of calls: the body is behind the blank line.
+CUTS = (
+    ("bridge", "up", "SEND", "\n\nn-"),
+    ("worker", "up", "SEND", "\n\nre n-"),
+    ("worker", "down", "MESSAGE", "\n\nn-"),
+    ("worker", "up", "ACK", ""),
+)
 
 
 async def cut_frames(world: World, count: int) -> None:
