@@ -55,7 +55,7 @@ def _left(world: World, who: str, what: str, number: int, allowed: int = 0) -> N
 
 
 async def _everything_sent(world: World, bridge: str) -> None:
-    """Wait until a call of this bridge is answered: what it sent before, to a broker that was slow to read, is there."""
+    """Wait until a call of this bridge is answered: what it sent before, to a broker slow to read, is there then."""
     async with asyncio.timeout(2 * PATIENCE):
         answers: dict[str, int] = {}
         while "200" not in answers:
