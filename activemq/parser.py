@@ -25,7 +25,7 @@ _END_OF_TEXT: Final = re.compile(
 )
 
 # A frame that begins within a head: a blank line was lost on the way, and two messages would be taken for one, with the
-# first one's correlation id and the second one's body. A NUL alone can be of a JMS property [6.3.1], a line feed cannot.
+# first one's correlation id and the second one's body. A NUL can be of a JMS property, a line feed cannot [6.3.1].
 _LOST_BLANK_LINE: Final = re.compile(rf"\0\r?\n\s*(?:{'|'.join(sorted(SERVER_COMMANDS))})\n")
 
 # More than any broker's frame can be (Java's arrays end at 2 GiB): a length that nobody could mean.
