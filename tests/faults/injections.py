@@ -181,26 +181,29 @@ async def slow_network(world: World, count: int) -> None:
         await world.well_again(50)
 
 
+# Whose frames, which way, how they begin, and what is in those of calls: the body is behind the blank line.
+CUTS = (
+    ("bridge", "up", "SEND", "\n\nn-"),
+    ("worker", "up", "SEND", "\n\nre n-"),
+    ("worker", "down", "MESSAGE", "\n\nn-"),
+    ("worker", "up", "ACK", ""),
+)
+
+
 async def cut_frames(world: World, count: int) -> None:
     """Cut behind byte N of a frame, for every N: a request, a reply, a delivery, an ACK. ``count``: of each at most."""
-    kinds = [
-        ("bridge-1", "up", "SEND"),
-        ("worker", "up", "SEND"),
-        ("worker", "down", "MESSAGE"),
-        ("worker", "up", "ACK"),
-    ]
-    for who, way, mark in kinds:
-        size, step = 1_000, 1
-        at = 0
+    for who, way, mark, holds in CUTS:
+        names = list(world.bridges) if who == "bridge" else [worker.name for worker in world.living()]
+        at, size = 0, 1
         while at <= size:
-            name = (await world.busiest()).name if who == "worker" else who
             begun = now()
-            found = await world.ask(world.wire, "cut", name=name, way=way, mark=mark, after=at, within=5.0)
-            if found:
-                size = found
-                step = max(1, -(-size // count))
-                world.note(f"cut in a frame ({who.partition('-')[0]}, {mark})", name, begun)
-                at += step
+            cuts = {name: at + number for number, name in enumerate(names)}
+            done = await world.ask(world.wire, "cut", cuts=cuts, way=way, mark=mark, holds=holds, within=10.0)
+            for name in done:
+                world.note(f"cut in a frame ({who}, {mark})", name, begun)
+            if len(done) == len(names):
+                size = max(done.values())
+                at += len(names) * max(1, size // count)
 
 
 async def corrupt(world: World, count: int) -> None:
