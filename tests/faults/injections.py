@@ -64,16 +64,34 @@ async def hang(world: World, count: int) -> None:
         world.note("handler hangs", "callers", begun)
 
 
+async def hang_for_good(world: World, count: int) -> None:
+    """Handlers that do not listen when they are told to stop: their workers end themselves."""
+    over = asyncio.Event()
+    respawning = asyncio.create_task(world.respawn("handler hangs for good, its worker ends itself", over))
+    try:
+        answers = await world.ask(
+            world.loads[0], "special", what="deaf", number=count, at_once=2, wait=1, within=4 * PATIENCE
+        )
+        await asyncio.sleep(world.hung_after + 3)
+    finally:
+        over.set()
+        await respawning
+    assert answers == {"deadline": count}, answers
+    assert world.injected, "no worker has ended itself"
+
+
 async def poison(world: World, count: int) -> None:
     """Each kills three workers, and is parked."""
     over = asyncio.Event()
     respawning = asyncio.create_task(world.respawn("poison", over))
     try:
-        answers = await world.ask(world.loads[0], "poison", number=count, within=4 * PATIENCE)
+        answers = await world.ask(
+            world.loads[0], "special", what="poison", number=count, at_once=count, wait=20, within=4 * PATIENCE
+        )
     finally:
         over.set()
         await respawning
-    world.injected["poison"] = count
+    world.injected = {"poison": count}
     world.parked = count
     assert answers == {"poisoned": count}, answers
 
