@@ -128,6 +128,8 @@ class StrictHttp1(H11Protocol):
             await super()._check_protocol(event)
 
     async def _create_stream(self, request: h11.Request) -> None:
+        # At once: what comes behind the request is handled before handle() ends, and may wait for its answer.
+        self._time_head(unfinished=False)
         self.stream = HTTPStream(
             *(self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server),
             self.stream_send,
