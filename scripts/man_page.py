@@ -41,6 +41,9 @@ Failed, or what was looked at is not as it should be.
 .B 2
 Refused: the command line or the configuration is wrong; standard error names all faults.
 .TP
+.B 70
+Of \fBwork\fR and \fBforward\fR: a handler hung, and the worker has ended itself.
+.TP
 .B 130
 Interrupted with Ctrl\-C, of commands that wait for something. Those that serve drain, and end with 0.
 .SH ENVIRONMENT

@@ -220,6 +220,7 @@ def test_the_types_of_the_python_blocks_are_right(page, tmp_path):
         "--ignore-missing-imports",
         "--allow-subclassing-any",
         "--no-error-summary",
+        "--no-warn-unused-ignores",
     ]
     cache = f"--cache-dir={ROOT / '.mypy_cache' / 'docs'}"
     said, errors, _ = mypy.run([*options, "--allow-any-unimported", cache, str(tmp_path)])

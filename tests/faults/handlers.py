@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import threading
+from contextlib import suppress
 from pathlib import Path
 
 from consumers import Request, Worker
@@ -40,12 +40,13 @@ async def work(request: Request) -> str:
 
 
 async def do(what: str, more: list[str]) -> None:
-    """Work for some milliseconds, hang, or kill this very process."""
+    """Work for some milliseconds, hang, hang and not listen, or kill this very process."""
     if what == "work":
         await asyncio.sleep(int(more[0]) / 1_000)
     elif what == "hang":
         await asyncio.Event().wait()
     elif what == "poison":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif what == "deaf":  # a thread that looks at nothing
-        await asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, int(more[0]) / 1_000)
+    while what == "deaf":
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()

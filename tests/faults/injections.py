@@ -64,16 +64,34 @@ async def hang(world: World, count: int) -> None:
         world.note("handler hangs", "callers", begun)
 
 
+async def hang_for_good(world: World, count: int) -> None:
+    """Handlers that do not listen when they are told to stop: their workers end themselves."""
+    over = asyncio.Event()
+    respawning = asyncio.create_task(world.respawn("handler hangs for good, its worker ends itself", over))
+    try:
+        answers = await world.ask(
+            world.loads[0], "special", what="deaf", number=count, at_once=2, wait=1, within=4 * PATIENCE
+        )
+        await asyncio.sleep(world.hung_after + 3)
+    finally:
+        over.set()
+        await respawning
+    assert answers == {"deadline": count}, answers
+    assert world.injected, "no worker has ended itself"
+
+
 async def poison(world: World, count: int) -> None:
     """Each kills three workers, and is parked."""
     over = asyncio.Event()
     respawning = asyncio.create_task(world.respawn("poison", over))
     try:
-        answers = await world.ask(world.loads[0], "poison", number=count, within=4 * PATIENCE)
+        answers = await world.ask(
+            world.loads[0], "special", what="poison", number=count, at_once=count, wait=20, within=4 * PATIENCE
+        )
     finally:
         over.set()
         await respawning
-    world.injected["poison"] = count
+    world.injected = {"poison": count}
     world.parked = count
     assert answers == {"poisoned": count}, answers
 
@@ -163,26 +181,29 @@ async def slow_network(world: World, count: int) -> None:
         await world.well_again(50)
 
 
+# Whose frames, which way, how they begin, and what is in those of calls: the body is behind the blank line.
+CUTS = (
+    ("bridge", "up", "SEND", "\n\nn-"),
+    ("worker", "up", "SEND", "\n\nre n-"),
+    ("worker", "down", "MESSAGE", "\n\nn-"),
+    ("worker", "up", "ACK", ""),
+)
+
+
 async def cut_frames(world: World, count: int) -> None:
     """Cut behind byte N of a frame, for every N: a request, a reply, a delivery, an ACK. ``count``: of each at most."""
-    kinds = [
-        ("bridge-1", "up", "SEND"),
-        ("worker", "up", "SEND"),
-        ("worker", "down", "MESSAGE"),
-        ("worker", "up", "ACK"),
-    ]
-    for who, way, mark in kinds:
-        size, step = 1_000, 1
-        at = 0
+    for who, way, mark, holds in CUTS:
+        names = list(world.bridges) if who == "bridge" else [worker.name for worker in world.living()]
+        at, size = 0, 1
         while at <= size:
-            name = (await world.busiest()).name if who == "worker" else who
             begun = now()
-            found = await world.ask(world.wire, "cut", name=name, way=way, mark=mark, after=at, within=5.0)
-            if found:
-                size = found
-                step = max(1, -(-size // count))
-                world.note(f"cut in a frame ({who.partition('-')[0]}, {mark})", name, begun)
-                at += step
+            cuts = {name: at + number for number, name in enumerate(names)}
+            done = await world.ask(world.wire, "cut", cuts=cuts, way=way, mark=mark, holds=holds, within=10.0)
+            for name in done:
+                world.note(f"cut in a frame ({who}, {mark})", name, begun)
+            if len(done) == len(names):
+                size = max(done.values())
+                at += len(names) * max(1, size // count)
 
 
 async def corrupt(world: World, count: int) -> None:

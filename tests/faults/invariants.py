@@ -119,19 +119,18 @@ def no_job_lost(history: History) -> Iterator[Violation]:
 
 
 def twice_only_for_a_fault(history: History) -> Iterator[Violation]:
-    """4. It ran again only if a fault hit its broker, its bridge or a worker that had it, since it came first.
+    """4. It ran again only if a fault hit its broker, or a bridge or worker that had had it, since it was there.
 
-    A worker that had it need not have run it: one that is killed between a copy and its ACK leaves two messages, where
-    the broker has no transaction for both.
+    A worker that had it need not have run it first: one that is killed between a copy and its ACK leaves two messages,
+    where the broker has no transaction for both. A job can be of two bridges: another sends what the first could not.
     """
     faults = _Faults(history.of(Fault))
-    published = {record.nonce: record.link for record in history.of(Published)}
-    deliveries = history.by_nonce(Delivered)
+    published, delivered = history.by_nonce(Published), history.by_nonce(Delivered)
     for nonce, runs in history.by_nonce(Begun).items():
         runs.sort(key=lambda run: run.at)
         for first, second in pairwise(runs):
-            had = [one for one in deliveries.get(nonce, []) if one.at < second.at]
-            whom = {"broker", first.worker, published.get(nonce, NONE), *(one.link for one in had)}
+            had = [one for one in (*published[nonce], *delivered[nonce]) if one.at < second.at]
+            whom = {"broker", first.worker, *(one.link for one in had)}
             since = min([first.at, *(one.at for one in had)])
             if not faults.hit(whom, since, second.at):
                 yield _violation(4, nonce, "ran again without a reason", first, second)

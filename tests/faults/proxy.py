@@ -55,15 +55,28 @@ NO_TROUBLE = Trouble()
 
 @dataclass
 class Cut:
-    """Reset a connection behind the N-th byte of the next frame that flows that way and begins with ``mark``.
+    """Reset a connection behind the N-th byte of the next frame that way that begins with ``mark`` and has ``holds``.
 
-    ``done`` gets the frame's size, as far as it was in one piece.
+    Frames that come in several pieces are left alone. ``done`` gets the frame's size.
     """
 
     way: Way
     mark: bytes
+    holds: bytes
     after: int
     done: asyncio.Future[int]
+
+    def find(self, data: bytes) -> tuple[int, int]:
+        """Return where such a frame begins and ends; -1 twice if there is none."""
+        at = data.find(self.mark)
+        while at >= 0:
+            end = data.find(b"\0", at)
+            if end < 0:
+                break
+            if self.holds in data[at:end]:
+                return at, end + 1
+            at = data.find(self.mark, end)
+        return -1, -1
 
 
 class Side(asyncio.Protocol):
@@ -252,13 +265,13 @@ class Pair:
         self._hold_back()
 
     def _look_for(self, cut: Cut, pipe: Pipe, data: bytes) -> None:
-        at = data.find(cut.mark)
+        at, end = cut.find(data)
         if at < 0:
             return
         self.link.cut = None
         pipe.set(Trouble(cut_after=at + cut.after))
         if not cut.done.done():
-            cut.done.set_result((data.find(b"\0", at) + 1 or len(data)) - at)
+            cut.done.set_result(end - at)
 
     def _hold_back(self) -> None:
         """Read no more of a side whose bytes wait: it is to feel that nobody takes them."""

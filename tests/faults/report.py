@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import facts
+from tests.faults.scenarios import BY_NAME
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->\n"
@@ -16,8 +17,24 @@ ANSWERED = ("200", "202")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All figures of a folder, in the order of their names."""
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    """All figures of a folder, each scenario's together, in the order of the scenarios."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.glob("*.json")):
+        run = json.loads(file.read_text())
+        name = f"{run['scenario']} {run['form']}"
+        found[name] = added(found[name], run) if name in found else run
+    order = list(BY_NAME)
+    return sorted(found.values(), key=lambda run: order.index(run["scenario"]))
+
+
+def added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two runs of one scenario as one."""
+    both = {**one, "day": max(one["day"], other["day"])}
+    for name in ("calls", "kinds", "faults"):
+        both[name] = dict(Counter(one[name]) + Counter(other[name]))
+    for name in ("executions", "violations", "seconds"):
+        both[name] = one[name] + other[name]
+    return both
 
 
 def rendered(runs: list[dict[str, Any]], machine: dict[str, str]) -> str:
@@ -27,8 +44,11 @@ def rendered(runs: list[dict[str, Any]], machine: dict[str, str]) -> str:
     faults = sum((Counter(run["faults"]) for run in runs), Counter[str]())
     days = sorted({run["day"] for run in runs})
     seconds = sum(run["seconds"] for run in runs)
+    answered = sum(run["calls"].get(status, 0) for run in runs for status in ANSWERED)
     head = (
-        f"{sum(calls):,} calls, {jobs:,} of them jobs, {sum(run['executions'] for run in runs):,} executions, "
+        f"{sum(calls):,} calls, of which {answered:,} had a worker's answer or were accepted as jobs; the rest was "
+        f"refused, lost with what was killed, or out of time; {jobs:,} of all were jobs. "
+        f"{sum(run['executions'] for run in runs):,} executions, "
         f"{sum(faults.values()):,} faults, **{sum(run['violations'] for run in runs)} violations**, in "
         f"{seconds / 60:.0f} minutes; {' to '.join(dict.fromkeys((days[0], days[-1])))}; {machine['broker']}; "
         f"{machine['processor']}, {machine['memory']}, Python {machine['Python']}, shared by callers, bridges, "

@@ -46,7 +46,7 @@ async def run(scenario: Scenario, folder: Path, broker: Any, *, long: bool) -> t
     environ, plan = scenario.environ, scenario.plan
     async with World(
         journals, broker, workers=scenario.workers, slots=scenario.slots, attempts=scenario.attempts,
-        environ=environ, plan=plan, long=long,
+        hung_after=scenario.hung_after, environ=environ, plan=plan, long=long,
     ) as world:  # fmt: skip
         begun = time.monotonic()
         await world.call()
@@ -70,9 +70,9 @@ async def run(scenario: Scenario, folder: Path, broker: Any, *, long: bool) -> t
 
 
 def keep(figures: Figures, folder: Path) -> None:
-    """Write them down for the report."""
+    """Write them down for the report, beside those of other runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{figures.scenario}.json").write_text(json.dumps(asdict(figures), indent=1) + "\n")
+    (folder / f"{figures.scenario}-{time.time_ns()}.json").write_text(json.dumps(asdict(figures), indent=1) + "\n")
 
 
 def told(violations: list[Violation]) -> str:

@@ -29,7 +29,7 @@ class Scenario:
     """``short`` and ``long``: how often it is done, in each form.
 
     ``limits``: of its broker; ``environ``: of a bridge or a worker, by its name; ``not_on``: kinds of brokers that do
-    something else there; ``workers``, ``slots``, ``attempts``: see :class:`tests.faults.world.World`.
+    something else there; ``workers``, ``slots``, ``attempts``, ``hung_after``: see :class:`tests.faults.world.World`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Scenario:
     workers: int = 4
     slots: int = 8
     attempts: int = 50
+    hung_after: int = 30
 
 
 SCENARIOS = (
@@ -52,6 +53,7 @@ SCENARIOS = (
     Scenario("kill-after-reply", faults.kill_after_reply, 10, 200),
     Scenario("stop-worker", faults.stop_workers, 1, 3),
     Scenario("hang", faults.hang, 20, 500, {"hang": 10}),
+    Scenario("hang-for-good", faults.hang_for_good, 2, 20, hung_after=2),
     # One slot each, so that nothing dies beside it.
     Scenario("poison", faults.poison, 3, 25, workers=8, slots=1, attempts=3),
     Scenario("no-consumers", faults.no_workers, 1, 5),

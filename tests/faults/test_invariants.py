@@ -180,6 +180,9 @@ GOOD = {
     "a second execution after a worker was killed that had the message and did not run it": [
         *good(), Delivered("a", T + 1_500, "worker-9", "6/s-1/1", 6, "ack-a6", "id-a", DEADLINE), *AGAIN,
         Fault(T + 1_600, T + 1_700, "kill -9", "worker-9")],
+    "a second execution of what another bridge has sent again": [
+        *good(), Published("a", T + SECOND, "bridge-2", "id-a"), *AGAIN,
+        Fault(T + 500, T + 600, "partition", "bridge-1")],
     "a second execution after the broker was killed": [
         *good(), *AGAIN, Fault(T + 5_000, T + 6_000, "kill -9", "broker")],
     "a job that expired without having run": changed(

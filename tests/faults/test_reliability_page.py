@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from bridge.problems import TABLE
 from tests.faults.invariants import INVARIANTS
-from tests.faults.report import PAGE, rendered, with_figures
+from tests.faults.report import PAGE, read, rendered, with_figures
 from tests.faults.scenarios import BY_NAME
 
 TEXT = PAGE.read_text()
@@ -56,9 +57,19 @@ MACHINE = {"broker": "ActiveMQ", "processor": "P, 2 cores", "memory": "8 GiB", "
 
 def test_figures_are_those_of_the_runs():
     text = rendered([RUN, {**RUN, "form": "short", "violations": 1}], MACHINE)
-    assert "200 calls, 12 of them jobs, 194 executions, 14 faults, **1 violations**, in 2 minutes" in text
+    assert "200 calls, of which 190 had a worker's answer" in text
+    assert "12 of all were jobs. 194 executions, 14 faults, **1 violations**, in 2 minutes" in text
     assert "| kill-worker | 100 | 90 | 5 | 5 | kill -9 worker ×7 | 0 | 61 |" in text
     assert "| kill-worker (short) |" in text
+
+
+def test_two_runs_of_a_scenario_are_one_line(tmp_path):
+    for number in range(2):
+        (tmp_path / f"kill-worker-{number}.json").write_text(json.dumps(RUN))
+    (tmp_path / "hang-1.json").write_text(json.dumps({**RUN, "scenario": "hang"}))
+    first, second = read(tmp_path)
+    assert (first["scenario"], first["calls"]["200"], first["faults"]) == ("kill-worker", 180, {"kill -9 worker": 14})
+    assert (second["scenario"], second["executions"]) == ("hang", 97)
 
 
 def test_figures_take_the_place_of_those_before():

@@ -120,14 +120,14 @@ class World:
     ``slots``: of each worker; ``worker``: its module and name; ``environ``: more of a bridge's or worker's environment,
     by its name; ``plan``: what is called; ``long``: the form of the suite; ``fronts``: callers go through the wire
     too, by links ``front-bridge-N``; ``attempts``: after which a message is parked. So many that, where workers are
-    killed by the hundred, only what kills them itself is.
+    killed by the hundred, only what kills them itself is; ``hung_after``: seconds that a worker has patience.
     """
 
     def __init__(
         self, folder: Path, broker: Any, *, workers: int = 4, slots: int = 8, loads: int = 1,
         worker: str = "tests.faults.handlers:worker", environ: Mapping[str, dict[str, str]] | None = None,
         plan: Mapping[str, int] | None = None, long: bool = False, fronts: bool = False,
-        attempts: int = 50,
+        attempts: int = 50, hung_after: int = 30,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.broker = broker
@@ -150,6 +150,7 @@ class World:
             for name, more in (environ or {}).items()
         }
         self._slots = slots
+        self.hung_after = hung_after
         self._more = MORE.format(attempts=attempts)
         self._fronts = fronts
         self._number_of_loads = loads
@@ -241,6 +242,7 @@ class World:
             "FAULTS_WORKER": name, "FAULTS_QUEUE": QUEUE, FOLDER: str(self.folder),
         }  # fmt: skip
         arguments = ["work", self._worker, "--broker", f"stomp://127.0.0.1:{port}", "--concurrency", str(self._slots)]
+        arguments += ["--hung-after", str(self.hung_after)]
         environ |= self._environ.get(name, {})
         worker = await self.nursery.make(name, self.folder / f"{name}.log", arguments, environ)
         self.workers[name] = worker
@@ -356,7 +358,7 @@ class World:
         """Start a worker for each that ends by itself, until it is over."""
         while not over.is_set():
             for worker in [one for one in self.workers.values() if one.ended.done()]:
-                self.note(kind, worker.name, now() - SECOND, count=False)
+                self.note(kind, worker.name, now() - SECOND)
                 await self.buried(worker)
                 await self.spawn(ready=False)
             await asyncio.sleep(0.02)

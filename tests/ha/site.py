@@ -61,7 +61,7 @@ class Site:
         self._stack.callback(self._end_worker, self._start_worker())
         self.bridge = Process(
             self.pair, self._folder, QUEUE, "bridge", broker_lines=f'heartbeat = "{self._heartbeat:g}s"\n',
-            route='worker_wait = "5s"\n',
+            route='worker_wait = "5s"\n', publish_timeout="5s",  # half a second is little on a saturated machine
         )  # fmt: skip
         self._stack.callback(self.bridge.kill)
         await self.bridge.start()

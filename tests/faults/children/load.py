@@ -29,7 +29,7 @@ PROBLEM = re.compile(rb'"/problems/([a-z-]+)"')
 RAN = re.compile(rb'"ran": *"([a-z]+)"')
 FINAL = (b"done", b"failed", b"expired", b"cancelled")
 FLUSH_EVERY = 0.25  # seconds
-AFTER_REFUSAL = (0.03, 0.15)  # seconds; who was refused does not come again at once
+AFTER_REFUSAL = (0.2, 0.6)  # seconds; who was refused does not come again at once
 AFTER_CLOSE = (0.02, 0.1)
 
 
@@ -50,7 +50,6 @@ class Plan:
     slow: int = 50
     slow_ms: int = 20
     hang: int = 0
-    deaf: int = 0
     size: int = 0
     hold: int = 0
     timeout: int = 20
@@ -129,8 +128,6 @@ class Load:
         dice = random.randrange(1_000)
         if dice < self.plan.slow:
             return f"work {self.plan.slow_ms}"
-        if dice < self.plan.slow + self.plan.deaf:
-            return f"deaf {self.plan.slow_ms}"
         return "echo"
 
     def over(self, call: Pending, bridge: str, status: int, head: bytes = b"", body: bytes = b"") -> None:
@@ -188,9 +185,15 @@ class Load:
         for caller in random.sample(sorted(self.callers, key=id), min(number, len(self.callers))):
             caller.leave()
 
-    async def poison(self, number: int, within: float) -> dict[str, int]:
-        """Call with bodies that kill their workers; return how they ended."""
-        return dict(Counter(await asyncio.gather(*(self._one("poison", within) for _ in range(number)))))
+    async def special(self, what: str, number: int, at_once: int, wait: int, within: float) -> dict[str, int]:
+        """Call so often for ``what`` no other call does; wait for so many seconds each; return how they ended."""
+        limit = asyncio.Semaphore(at_once)
+
+        async def one() -> str:
+            async with limit:
+                return await self._one(what, wait, within)
+
+        return dict(Counter(await asyncio.gather(*(one() for _ in range(number)))))
 
     async def collect(self, within: float) -> int:
         """Fetch the results of all jobs, from any bridge; return how many have none in time."""
@@ -223,18 +226,19 @@ class Load:
         await caller.closed.wait()
         return caller
 
-    async def _one(self, what: str, within: float) -> str:
+    async def _one(self, what: str, wait: int, within: float) -> str:
         """Call once, on a connection of its own; return how it ended."""
         self._count += 1
         nonce = f"{self._prefix}{self._count}"
         body = f"{nonce} {what}"
         request = (
             f"POST /safe HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.key}\r\nConnection: close\r\n"
-            f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            f"Prefer: wait={wait}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
         bridge = random.choice(list(self.ports))
         self.stats.kinds["persistent"] += 1
-        call = Pending(nonce, "persistent", self.plan.timeout * SECOND)
+        call = Pending(nonce, "persistent", wait * SECOND)
         async with asyncio.timeout(within):
             await self._connect(bridge, lambda: (call, request.encode()))
         return call.how
@@ -376,7 +380,7 @@ async def main() -> None:
     """Call on command until the parent is gone."""
     channel = Channel()
     load = Load(channel.configuration)
-    commands = ("start", "stop", "counts", "leave", "poison", "collect")
+    commands = ("start", "stop", "counts", "leave", "special", "collect")
     channel.ready({name: getattr(load, name) for name in commands})
     await load.keep_writing()
 

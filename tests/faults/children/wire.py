@@ -88,18 +88,17 @@ class Wire:
             recorder.on_reply_receipt = None
         return 0
 
-    async def cut(self, name: str, way: Way, mark: str, after: int, within: float) -> int:
-        """Reset a link behind the N-th byte of its next frame of that kind; return the frame's size, 0: none came."""
-        link = self._links[name]
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        link.cut = Cut(way, f"{mark}\n".encode(), after, done)
-        try:
-            async with asyncio.timeout(within):
-                return await done
-        except TimeoutError:
-            return 0
-        finally:
-            link.cut = None
+    async def cut(self, cuts: dict[str, int], way: Way, mark: str, holds: str, within: float) -> dict[str, int]:
+        """Reset each link behind the N-th byte of its next such frame; return the frames' sizes, of those that came."""
+        pending = {}
+        for name, after in cuts.items():
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            pending[name] = done
+            self._links[name].cut = Cut(way, f"{mark}\n".encode(), holds.encode(), after, done)
+        await asyncio.wait(pending.values(), timeout=within)
+        for name in cuts:
+            self._links[name].cut = None
+        return {name: done.result() for name, done in pending.items() if done.done()}
 
     async def flush(self) -> None:
         """Write down all that is known."""
