@@ -64,7 +64,10 @@ async def run_worker(
 def parse_servers(
     urls: Sequence[str], ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
 ) -> list[Server]:
-    """Read the brokers' addresses; the files: see :func:`activemq.servers.tls_context`. Raises :class:`CommandError`."""
+    """Read the brokers' addresses; for the files see :func:`activemq.servers.tls_context`.
+
+    Raises :class:`CommandError`.
+    """
     given = {"--tls-ca": ca, "--tls-certificate": certificate, "--tls-key": key}
     named = " ".join(name for name, path in given.items() if path is not None)
     if named and not any(url.startswith("stomp+ssl:") for url in urls):
