@@ -18,7 +18,7 @@ from h2.exceptions import ProtocolError
 from h11._receivebuffer import ReceiveBuffer
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
-from hypercorn.events import Closed, RawData
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
 from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
@@ -215,6 +215,8 @@ class StrictHttp2(H2Protocol):
             if self._is_to_be_handled(event):
                 await super()._handle_events([event])
         await self._flush()
+        if not self.streams:  # Hypercorn starts this clock only where a stream ends by its answer
+            await self.send(Updated(idle=True))
 
     def _is_to_be_handled(self, event: H2Event) -> bool:
         if isinstance(event, RequestReceived) and not _can_be_served(event):

@@ -11,7 +11,7 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PriorityFrame, RstStreamFrame
 
 from activemq.testing import FakeBroker
-from bridge import asgi, hypercorn_protocol
+from bridge import asgi, hypercorn_protocol, server
 from bridge.endpoints import call
 from bridge.settings import Route
 from tests.bridge.callers import Caller, until
@@ -273,6 +273,22 @@ async def test_a_connection_that_ends_before_its_answer_was_sent_leaves_nothing(
     await until(lambda: number in streams.answers)
     await streams.close()
     await world.bridge.at_rest()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["no stream", "a stream that was reset"])
+async def test_a_connection_on_which_nothing_is_open_is_closed_in_time(monkeypatch, reset):
+    monkeypatch.setattr(server, "KEEP_ALIVE", 1.0)
+    route = Route(name="echo", path="/echo", queue="echo")
+    async with FakeBroker() as broker, ToldWorker(broker, "echo") as worker:
+        settings = settings_for(broker, [route], implementation="hypercorn", http2=True)
+        async with running(settings, "hypercorn") as bridge:
+            streams = await Streams.connect(bridge.port)
+            if reset:
+                number = streams.request(body=b"x")
+                await worker.request("echo")
+                streams.reset(number)
+            await until(lambda: streams.closed)
+            await streams.close()
 
 
 # -- without http2
