@@ -334,6 +334,19 @@ async def test_a_key_that_is_wrong_is_not_sent_again(kind, tmp_path):
     assert bridges.asked == ["a"]
 
 
+@pytest.mark.parametrize("change", [lambda file: file.write_text(""), lambda file: file.unlink()])
+async def test_a_key_file_that_is_being_written_leaves_the_401_as_it_is(kind, tmp_path, change):
+    file = tmp_path / "key"
+    file.write_text("old")
+
+    def refuse():
+        change(file)
+        return httpx.Response(401)
+
+    async with either(kind, A, transport=httpx.MockTransport(Bridges(a=refuse)), auth=BearerKey(file)) as client:
+        assert (await client.request("POST", "/r")).status_code == 401
+
+
 @pytest.mark.parametrize("key", ["", " \n", "two words", "a\nb", "schlüssel"])
 def test_a_key_is_one_line_of_visible_ascii(key):
     with pytest.raises(ValueError):
