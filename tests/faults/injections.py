@@ -342,8 +342,8 @@ async def strangers(world: World, count: int) -> None:
     before = await world.ask(world.wire, "messages", names=list(world.bridges))
     begun = now()
     refused = await world.ended("unauthenticated")
-    await world.call(job=0, keyed=0, persistent=0, leave=0, unauthorised=1_000)
-    async with asyncio.timeout(2 * PATIENCE):
+    await world.call(connections=400, job=0, keyed=0, persistent=0, leave=0, unauthorised=1_000)
+    async with asyncio.timeout(5 * PATIENCE):
         while await world.ended("unauthenticated") < refused + count:  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0.1)
     for load in world.loads:

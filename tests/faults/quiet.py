@@ -28,7 +28,10 @@ LAST = "the last one"
 
 async def settle(world: World) -> dict[str, Any]:
     """Let all that goes on come to its end, then look at what is left; return what the callers count."""
-    counted = [await world.ask(load, "stop", within=HOLD + PATIENCE) for load in world.loads]
+    for load in world.loads:
+        await world.ask(load, "stop", within=HOLD + PATIENCE)
+    for name in world.bridges:
+        await _everything_sent(world, name)
     missing = sum([await world.ask(load, "collect", within=2 * PATIENCE) for load in world.loads])
     _left(world, "the callers", "jobs without a final state", missing)
     await _idle(world)
@@ -39,6 +42,7 @@ async def settle(world: World) -> dict[str, Any]:
     await world.ask(world.wire, "flush")
     await _look_into_queues(world)
     _look_into_logs(world)
+    counted = [await world.ask(load, "totals") for load in world.loads]
     return {key: _added([one[key] for one in counted]) for key in ("ended", "kinds")}
 
 
@@ -48,6 +52,16 @@ def _added(counts: list[dict[str, int]]) -> dict[str, int]:
 
 def _left(world: World, who: str, what: str, number: int, allowed: int = 0) -> None:
     world.journal.write(Left(who, what, number, allowed))
+
+
+async def _everything_sent(world: World, bridge: str) -> None:
+    """Wait until a call of this bridge is answered: what it sent before, to a broker slow to read, is there then."""
+    async with asyncio.timeout(2 * PATIENCE):
+        answers: dict[str, int] = {}
+        while "200" not in answers:
+            answers = await world.ask(
+                world.loads[0], "special", what="echo", number=1, at_once=1, wait=20, within=PATIENCE, bridge=bridge
+            )
 
 
 async def _idle(world: World) -> None:

@@ -172,7 +172,8 @@ class World:
             self.wire = await self._child("wire")
             self.journal.write(Epoch(time.time_ns() // 1_000 - now()))
             await self.nursery.start()
-            await asyncio.gather(*(self._add_bridge(f"bridge-{number}") for number in (1, 2)))
+            for number in (1, 2):
+                await self._add_bridge(f"bridge-{number}")
             await asyncio.gather(*(self.spawn() for _ in range(self.number_of_workers)))
             ports = {name: await self._front(name, bridge.port) for name, bridge in self.bridges.items()}
             for number in range(1, self._number_of_loads + 1):

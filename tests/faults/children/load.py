@@ -163,7 +163,7 @@ class Load:
             asyncio.create_task(self._call_at(names[number % len(names)])) for number in range(self.plan.connections)
         ]
 
-    async def stop(self, within: float) -> dict[str, Any]:
+    async def stop(self, within: float) -> None:
         """Begin nothing more, and wait until all have their answers; what has none by then is written down as open."""
         self.calling = False
         done, waiting = await asyncio.wait(self._tasks, timeout=within) if self._tasks else ((), ())
@@ -174,7 +174,10 @@ class Load:
             caller.give_up()
         self._tasks = []
         self.journal.flush()
-        return {"ended": self.stats.ended, "kinds": self.stats.kinds, "jobs": len(self.jobs)}
+
+    async def totals(self) -> dict[str, Any]:
+        """How the calls have ended, and of which kinds they were."""
+        return {"ended": self.stats.ended, "kinds": self.stats.kinds}
 
     async def counts(self) -> dict[str, int]:
         """How the calls have ended until now."""
@@ -185,13 +188,15 @@ class Load:
         for caller in random.sample(sorted(self.callers, key=id), min(number, len(self.callers))):
             caller.leave()
 
-    async def special(self, what: str, number: int, at_once: int, wait: int, within: float) -> dict[str, int]:
-        """Call so often for ``what`` no other call does; wait for so many seconds each; return how they ended."""
+    async def special(
+        self, what: str, number: int, at_once: int, wait: int, within: float, bridge: str | None = None
+    ) -> dict[str, int]:
+        """Call so often for ``what``, at a bridge or any; wait for so many seconds each; return how they ended."""
         limit = asyncio.Semaphore(at_once)
 
         async def one() -> str:
             async with limit:
-                return await self._one(what, wait, within)
+                return await self._one(what, wait, within, bridge or random.choice(list(self.ports)))
 
         return dict(Counter(await asyncio.gather(*(one() for _ in range(number)))))
 
@@ -226,7 +231,7 @@ class Load:
         await caller.closed.wait()
         return caller
 
-    async def _one(self, what: str, wait: int, within: float) -> str:
+    async def _one(self, what: str, wait: int, within: float, bridge: str) -> str:
         """Call once, on a connection of its own; return how it ended."""
         self._count += 1
         nonce = f"{self._prefix}{self._count}"
@@ -236,7 +241,6 @@ class Load:
             f"Prefer: wait={wait}\r\nContent-Type: text/plain; charset=utf-8\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
         )
-        bridge = random.choice(list(self.ports))
         self.stats.kinds["persistent"] += 1
         call = Pending(nonce, "persistent", wait * SECOND)
         async with asyncio.timeout(within):
@@ -380,7 +384,7 @@ async def main() -> None:
     """Call on command until the parent is gone."""
     channel = Channel()
     load = Load(channel.configuration)
-    commands = ("start", "stop", "counts", "leave", "special", "collect")
+    commands = ("start", "stop", "totals", "counts", "leave", "special", "collect")
     channel.ready({name: getattr(load, name) for name in commands})
     await load.keep_writing()
 
