@@ -60,10 +60,14 @@ class Search(Generic[T]):
         """Ask nobody any more."""
         tasks, self._tasks = self._tasks, {}
         for task in tasks.values():
+            # A callback, since whoever waits here may be cancelled while an attempt has just succeeded.
+            task.add_done_callback(self._give_back)
             task.cancel()
-        for one in await asyncio.gather(*tasks.values(), return_exceptions=True):
-            if not isinstance(one, BaseException):
-                self._dispose(one)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    def _give_back(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._dispose(task.result())
 
     def _take_answer(self) -> tuple[Server, T] | None:
         """Return the one that was begun first of those that have answered, and forget those that failed."""

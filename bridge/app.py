@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Frame, Limits, Server
+from activemq.servers import tls_context
 from bridge.access import Access
 from bridge.admin import AdminKey
 from bridge.admission import Admission
@@ -354,9 +354,8 @@ def _import_store() -> None:
 
 def make_client(broker: Broker, max_body: int | None = None) -> Client:
     """Return the client that the settings ask for, not started; ``max_body`` in bytes, the largest frame if None."""
-    context: ssl.SSLContext | None = None
-    if any(url.tls for url in broker.urls):
-        context = ssl.create_default_context(cafile=str(broker.tls_ca) if broker.tls_ca else None)
+    secure = any(url.tls for url in broker.urls)
+    context = tls_context(broker.tls_ca, broker.tls_certificate, broker.tls_key) if secure else None
     passcode = broker.passcode.get_secret_value()
     return Client(
         [Server(url.host, url.port, context if url.tls else None) for url in broker.urls],

@@ -18,8 +18,8 @@ from h2.exceptions import ProtocolError
 from h11._receivebuffer import ReceiveBuffer
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
-from hypercorn.events import Closed, RawData
-from hypercorn.protocol.events import Request, StreamClosed
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
 from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -29,11 +29,13 @@ from bridge.connections import GIVEN_UP_AFTER, MAX_HEAD, STALLED_FOR, Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import MethodType
     from typing import Any
 
     from h2.events import Event as H2Event
     from hypercorn.events import Event as ServerEvent
     from hypercorn.protocol.events import Event
+    from hypercorn.typing import ASGIReceiveEvent
 
 # A line that ends in LF alone, a CR that ends no line, and a line that goes on (RFC 9112, 2.2 and 5.2).
 _BAD_LINES: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]")
@@ -86,6 +88,22 @@ class StrictBuffer(ReceiveBuffer):
         return line
 
 
+class BridgeStream(HTTPStream):
+    """A request that may be answered before it is read.
+
+    Hypercorn has ten parts of a body wait for the app, and tells it behind them that all is over: where nobody reads
+    them, the app waits in its own last word for ever, and the connection reads nothing more, not even its end.
+    """
+
+    async def handle(self, event: Event) -> None:
+        """See :class:`HTTPStream`; once all is over nobody wants what still waits."""
+        if isinstance(event, StreamClosed) and self.app_put is not None:
+            waiting = cast("asyncio.Queue[ASGIReceiveEvent]", cast("MethodType", self.app_put).__self__)
+            while not waiting.empty():
+                waiting.get_nowait()
+        await super().handle(event)
+
+
 class StrictHttp1(H11Protocol):
     """HTTP/1.1 without a change to another protocol, and with a bound in time for a request's head.
 
@@ -128,7 +146,9 @@ class StrictHttp1(H11Protocol):
             await super()._check_protocol(event)
 
     async def _create_stream(self, request: h11.Request) -> None:
-        self.stream = HTTPStream(
+        # At once: what comes behind the request is handled before handle() ends, and may wait for its answer.
+        self._time_head(unfinished=False)
+        self.stream = BridgeStream(
             *(self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server),
             self.stream_send,
             STREAM_ID,
@@ -170,7 +190,7 @@ class StrictHttp2(H2Protocol):
     Hypercorn ends the connection for a path that is not ASCII, for CONNECT, and for data of a stream that is over. It
     lets callers open and reset as many streams as they like (CVE-2023-44487). Of a response that was not finished it
     forgets the stream without a word, so that the caller waits for its end for ever; and what still waited to send
-    when a connection ended waits for ever too.
+    when a connection ended, or for a reader who gives no window, waits for ever too.
     """
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - Hypercorn's
@@ -195,6 +215,8 @@ class StrictHttp2(H2Protocol):
             if self._is_to_be_handled(event):
                 await super()._handle_events([event])
         await self._flush()
+        if not self.streams:  # Hypercorn starts this clock only where a stream ends by its answer
+            await self.send(Updated(idle=True))
 
     def _is_to_be_handled(self, event: H2Event) -> bool:
         if isinstance(event, RequestReceived) and not _can_be_served(event):
@@ -218,8 +240,18 @@ class StrictHttp2(H2Protocol):
             with suppress(ProtocolError):  # the caller was quicker
                 self.connection.reset_stream(number, ErrorCodes.INTERNAL_ERROR)
                 await self._flush()
+            await buffer.close()  # who waits for room has it now
             await self._window_updated(number)  # the sending task finds it closed, and forgets it
-        await super().stream_send(event)
+        if not isinstance(event, (Body, EndBody)):
+            await super().stream_send(event)
+            return
+        given_up = asyncio.get_running_loop().call_later(
+            STALLED_FOR, self.task_group.spawn, self.stream_send, StreamClosed(number)
+        )
+        try:
+            await super().stream_send(event)
+        finally:
+            given_up.cancel()
 
 
 def _can_be_served(request: RequestReceived) -> bool:

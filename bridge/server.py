@@ -277,6 +277,7 @@ async def _hypercorn(bridge: Bridge, server: Server, sockets: Sequence[socket.so
     from bridge.hypercorn_protocol import (  # noqa: PLC0415 - as above
         BoundedBuffer,
         BoundedServer,
+        BridgeStream,
         StrictHttp1,
         StrictHttp2,
     )
@@ -284,6 +285,7 @@ async def _hypercorn(bridge: Bridge, server: Server, sockets: Sequence[socket.so
     # It has no setting for this; what makes the connections takes the classes from there, at each connection.
     hypercorn.protocol.H11Protocol = StrictHttp1  # type: ignore[attr-defined,assignment]  # not in its __all__
     hypercorn.protocol.H2Protocol = StrictHttp2  # type: ignore[attr-defined,assignment]  # as above
+    hypercorn.protocol.h2.HTTPStream = BridgeStream  # type: ignore[attr-defined]  # as above
     hypercorn.protocol.h2.StreamBuffer = BoundedBuffer  # type: ignore[misc]  # mypy: a class is no variable
     hypercorn.asyncio.run.TCPServer = BoundedServer  # type: ignore[attr-defined]  # as above
     await hypercorn_serve(

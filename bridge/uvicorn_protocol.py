@@ -47,9 +47,7 @@ class BridgeProtocol(HttpToolsProtocol):
         if len(self.connections) > self.max_connections:
             transport.abort()
         else:  # one that says nothing is as one that says nothing more
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._is_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -67,6 +65,8 @@ class BridgeProtocol(HttpToolsProtocol):
             if self.unfinished:
                 self.unfinished = 0
                 self._stop_head()
+            if self.cycle is None or self.cycle.response_complete:
+                self._is_idle()  # still: a blank line, or what an answered request still says; Uvicorn stops the clock
         elif self.unfinished < MAX_HEAD:
             if not self.unfinished and not self.transport.is_closing():
                 self._head = self.loop.call_later(self.head_timeout, self._refuse, _TOO_SLOW)
@@ -85,6 +85,12 @@ class BridgeProtocol(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+
+    def _is_idle(self) -> None:
+        if not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _stop_head(self) -> None:
         if self._head is not None:

@@ -47,6 +47,33 @@ PasscodeFile = Annotated[
     Path | None,
     typer.Option(help="A file with the passcode; else MQBRIDGE_BROKER__PASSCODE.", dir_okay=False, show_default=False),
 ]
+TlsCa = Annotated[
+    Path | None,
+    typer.Option(
+        help="The authority of a stomp+ssl broker's certificate, PEM; else those the system trusts.",
+        dir_okay=False,
+        envvar="MQBRIDGE_BROKER__TLS_CA",
+        show_default=False,
+    ),
+]
+TlsCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Our own certificate, PEM, for a broker that asks for one.",
+        dir_okay=False,
+        envvar="MQBRIDGE_BROKER__TLS_CERTIFICATE",
+        show_default=False,
+    ),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(
+        help="Its private key, PEM, without a password.",
+        dir_okay=False,
+        envvar="MQBRIDGE_BROKER__TLS_KEY",
+        show_default=False,
+    ),
+]
 Concurrency = Annotated[int, typer.Option("--concurrency", "-n", help="Idle slots for each queue.", min=1, max=1_000)]
 Vhost = Annotated[str, typer.Option(help="The virtual host, on RabbitMQ.")]
 Declare = Annotated[
@@ -239,6 +266,9 @@ def work(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
     heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
@@ -281,7 +311,8 @@ def work(
         raise CommandError("--http needs no broker: leave out --broker, --login and --passcode-file", 2)
     if processes is not None and (reload or http or health_file):
         raise CommandError("--processes goes with none of --reload, --http and --health-file", 2)
-    servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
+    servers = workers.parse_servers(broker, tls_ca, tls_certificate, tls_key)
+    who = credentials(login, passcode_file, vhost)
     if processes is not None:
         from mqbridge.commands.work_many import work_many
 
@@ -323,6 +354,9 @@ def forward(
     passcode_file: PasscodeFile = None,
     vhost: Vhost = "/",
     declare: Declare = True,
+    tls_ca: TlsCa = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
     heartbeat: Heartbeat = 10.0,
     concurrency: Concurrency = 1,
     health_file: HealthFile = None,
@@ -336,7 +370,8 @@ def forward(
     from mqbridge.environment import credentials
 
     log_to_stderr(log_level)
-    servers, who = workers.parse_servers(broker), credentials(login, passcode_file, vhost)
+    servers = workers.parse_servers(broker, tls_ca, tls_certificate, tls_key)
+    who = credentials(login, passcode_file, vhost)
     found = workers.make_forward_worker(queue, url, concurrency)
     sys.exit(
         lifetime.run(

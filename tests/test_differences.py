@@ -58,7 +58,7 @@ def test_each_cell_of_the_matrix_of_brokers_names_its_test_or_is_as_the_one_befo
     assert len(others) == 2
     assert "](../tests/" in classic
     for cell in others:
-        assert cell.startswith("the same") or "](../tests/" in cell
+        assert cell.startswith(("the same", "not tried")) or "](../tests/" in cell
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row[0])[:40])

@@ -35,6 +35,7 @@ def go_tool(package: str, name: str) -> Path:
 def _build(package: str, program: Path) -> None:
     if shutil.which("go") is None:
         return unavailable(f"{program.name} is built with Go, which is not installed")
+    environ = {"GOTOOLCHAIN": "auto", **os.environ}  # Debian's Go would not fetch the newer one that a tool asks for
     with tempfile.TemporaryDirectory() as scratch:
         # A module of its own, because `go install` refuses packages whose module replaces others (compose).
         steps = (
@@ -43,7 +44,7 @@ def _build(package: str, program: Path) -> None:
             ["go", "build", "-o", str(program.with_suffix(".new")), package.partition("@")[0]],
         )
         for step in steps:
-            done = subprocess.run(step, cwd=scratch, capture_output=True, text=True, check=False)
+            done = subprocess.run(step, cwd=scratch, env=environ, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 return unavailable(f"{' '.join(step[:3])}: {done.stderr[-500:]} (is the network up?)")
     program.with_suffix(".new").rename(program)

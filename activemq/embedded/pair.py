@@ -153,6 +153,8 @@ class BrokerPair:
 
     async def close(self) -> None:
         """Stop all of it in good order; the data stays."""
-        await asyncio.gather(*(broker.close() for broker in self.brokers))
-        if self.zookeeper is not None:
-            await self.zookeeper.stop()
+        try:
+            await asyncio.gather(*(broker.close() for broker in self.brokers))
+        finally:
+            if self.zookeeper is not None:
+                await self.zookeeper.stop()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LEEWAY: Final = 10.0  # seconds that the issuer's clock may differ from ours
 MAX_TOKEN: Final = 8 * 1024  # bytes
 MAX_NAME: Final = 128  # characters
+_RSA: Final = ("RS", "PS")
 
 
 class Tokens:
@@ -52,10 +53,13 @@ class Tokens:
 
     def _verified(self, token: str, key: VerifyingKey) -> dict[str, Any]:
         settings = self.settings
+        algorithms = list(settings.algorithms)
+        if not isinstance(key, jwt.PyJWK):  # PyJWT raises a TypeError where it is not of the algorithm's kind
+            algorithms = [algorithm for algorithm in algorithms if algorithm.startswith(_RSA)]
         return jwt.decode(
             token,
             key,
-            algorithms=list(settings.algorithms),
+            algorithms=algorithms,
             audience=settings.audience,
             issuer=settings.issuer,
             leeway=LEEWAY,

@@ -56,3 +56,8 @@ class Addresses:
     def prefer(self, address: Address) -> None:
         """Begin with this one from now on."""
         self._first = self.all.index(address)
+
+    def avoid(self, address: Address) -> None:
+        """Begin with the next one from now on, if it was this one."""
+        if self.all[self._first] is address:
+            self._first = (self._first + 1) % len(self.all)

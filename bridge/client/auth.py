@@ -33,7 +33,10 @@ class BearerKey(httpx.Auth):
         response = yield request
         if response.status_code != httpx.codes.UNAUTHORIZED or self._file is None:
             return
-        self._key = _checked(self._file.read_text("utf-8"))
+        try:
+            self._key = _checked(self._file.read_text("utf-8"))
+        except (OSError, ValueError):  # it is being written: the 401 stands, and the next one looks again
+            return
         if self._key != used:
             request.headers["authorization"] = f"Bearer {self._key}"
             yield request

@@ -68,7 +68,10 @@ class Attempts:
         """Return the pause before the next attempt, at :attr:`address`; None: this is the answer."""
         problem = parse_problem(headers.get("content-type", ""), body)
         if not self._again(status, headers, problem):
-            self._addresses.prefer(self.address)
+            if _is_of_gateway(status, headers):
+                self._addresses.avoid(self.address)  # there may be no bridge behind it any more
+            else:
+                self._addresses.prefer(self.address)
             return None
         later = now + _retry_after(headers)
         name = "" if problem is None else problem["name"]
@@ -80,6 +83,7 @@ class Attempts:
 
     def failed(self, error: httpx.TransportError, now: float) -> float | None:
         """Return the pause before the next attempt, at :attr:`address`; None: raise the error."""
+        self._addresses.avoid(self.address)
         if not isinstance(error, _NOT_SENT) and not (self._repeatable and isinstance(error, _UNKNOWN)):
             return None
         return self._choose(now)
@@ -88,8 +92,7 @@ class Attempts:
         if "job-state" in headers and headers["job-state"] not in _OPEN:
             return False  # recorded: it would be the same again
         if problem is None:
-            # A worker's own 503 has a Correlation-Id, that of a balancer in front has none.
-            return self._repeatable and status in _GATEWAY and "correlation-id" not in headers
+            return self._repeatable and _is_of_gateway(status, headers)
         if status in _LATER and problem.get("ran") == "no":
             return True
         lost = status == httpx.codes.SERVICE_UNAVAILABLE or problem["name"] == "broker-lost"
@@ -110,6 +113,11 @@ class Attempts:
 
     def __repr__(self) -> str:
         return f"<Attempts at {self.address.base}, round {self._rounds + 1}>"
+
+
+def _is_of_gateway(status: int, headers: httpx.Headers) -> bool:
+    """Say whether a balancer in front of the bridge answered; what a bridge does has a Correlation-Id."""
+    return status in _GATEWAY and "correlation-id" not in headers
 
 
 def _retry_after(headers: httpx.Headers) -> float:

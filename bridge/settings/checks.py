@@ -6,6 +6,7 @@ never follows from another.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bridge.certificates import subject_of_name
 
@@ -148,28 +149,32 @@ def _http2(document: Document, _: Sound) -> Iterator[Finding]:
 
 
 def _server_tls(document: Document, sound: Sound) -> Iterator[Finding]:
-    certificate, key = document.server.tls_certificate, document.server.tls_key
-    at_certificate, at_key = ("server", "tls_certificate"), ("server", "tls_key")
+    return _own_certificate("server", document.server.tls_certificate, document.server.tls_key, sound)
+
+
+def _own_certificate(section: str, certificate: Path | None, key: Path | None, sound: Sound) -> Iterator[Finding]:
+    at_certificate, at_key = (section, "tls_certificate"), (section, "tls_key")
     if not (sound(at_certificate) and sound(at_key)):
         return
     if certificate and key:
         if fault := tls.certificate_fault(certificate, key):
             yield Finding(at_key if fault.in_key else at_certificate, fault.reason)
     elif certificate:
-        yield Finding(at_certificate, "needs server.tls_key beside it")
+        yield Finding(at_certificate, f"needs {section}.tls_key beside it")
     elif key:
-        yield Finding(at_key, "needs server.tls_certificate beside it")
+        yield Finding(at_key, f"needs {section}.tls_certificate beside it")
 
 
 def _broker_tls(document: Document, sound: Sound) -> Iterator[Finding]:
-    at = ("broker", "tls_ca")
-    authority = document.broker.tls_ca
-    if not authority or not sound(at):
+    broker = document.broker
+    if broker.tls_ca and sound(("broker", "tls_ca")) and (reason := tls.authority_fault(broker.tls_ca)):
+        yield Finding(("broker", "tls_ca"), reason)
         return
-    if reason := tls.authority_fault(authority):
-        yield Finding(at, reason)
-    elif sound(("broker", "urls")) and not any(url.tls for url in document.broker.urls):
-        yield Finding(at, "has no use: none of broker.urls begins with stomp+ssl://")
+    yield from _own_certificate("broker", broker.tls_certificate, broker.tls_key, sound)
+    if sound(("broker", "urls")) and not any(url.tls for url in broker.urls):
+        for name in ("tls_ca", "tls_certificate"):
+            if getattr(broker, name) and sound(("broker", name)):
+                yield Finding(("broker", name), "has no use: none of broker.urls begins with stomp+ssl://")
 
 
 def _credentials(document: Document, sound: Sound) -> Iterator[Finding]:

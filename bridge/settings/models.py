@@ -96,6 +96,8 @@ class Broker(Section):
     vhost: Vhost = "/"
     declare: bool = True
     tls_ca: File = None
+    tls_certificate: File = None
+    tls_key: File = None
     heartbeat: Duration = 10.0
     publish_timeout: Duration = 5.0
     max_frame: Size = 4 * MIB

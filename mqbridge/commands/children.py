@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 READY_WITHIN = 30.0  # seconds
 LONGEST_LINE = 1024 * 1024  # bytes
 DRAINED_WITHIN = 45.0  # seconds; then it is killed
+LOOK_EVERY = 0.1  # seconds between two looks whether a process is still there
+LAST_WORDS = 1.0  # seconds for what it said before its end
 
 
 async def spawn(
@@ -35,16 +38,35 @@ async def spawn(
 
 
 async def lines_of(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
-    """Give each line of a process that :func:`spawn` started, without its end; one of over a MiB is left out."""
+    """Give each line of a process that :func:`spawn` started, without its end; one of over a MiB is left out.
+
+    It is over with the process: what that has started may hold its standard error open for hours.
+    """
     assert process.stderr is not None  # noqa: S101 - it was asked for
-    while True:
+    loop = asyncio.get_running_loop()
+    until = math.inf
+    while loop.time() < until:
+        if process.returncode is not None:
+            until = min(until, loop.time() + LAST_WORDS)
         try:
-            line = await process.stderr.readline()
-        except ValueError:
+            async with asyncio.timeout(LOOK_EVERY):
+                line = await process.stderr.readline()
+        except (TimeoutError, ValueError):
             continue
         if not line:
             return
         yield line.decode(errors="replace").rstrip()
+    process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001 - the pipe, which nothing public closes
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """Wait for a process's end; return its exit code.
+
+    ``Process.wait`` of Python 3.11 also waits for the end of the pipe, which what the process has started may hold.
+    """
+    while process.returncode is None:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(LOOK_EVERY)
+    return process.returncode
 
 
 class Child:
@@ -81,7 +103,7 @@ class Child:
 
     async def wait(self) -> int:
         """Wait for its end; return its exit code."""
-        return await self._process.wait() if self._process else 0
+        return await ended(self._process) if self._process else 0
 
     async def says(self, text: str) -> str:
         """Wait for its next line that holds ``text`` and return it, without an end in time: the caller sets one."""
@@ -100,10 +122,10 @@ class Child:
         process.terminate()
         try:
             async with asyncio.timeout(DRAINED_WITHIN):
-                await process.wait()
+                await ended(process)
         except TimeoutError:
             process.kill()
-            await process.wait()
+            await ended(process)
         if self._output is not None:
             await self._output
 

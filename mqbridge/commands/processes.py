@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from activemq import Backoff
 from consumers.watchdog import HUNG
-from mqbridge.commands.children import lines_of
+from mqbridge.commands.children import ended, lines_of
 from mqbridge.console import announce
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ class Seat:
                     print(text, file=sys.stderr, flush=True)
                 else:
                     print(f"[{self._kind.name} {self.number} {process.pid}] {text}", file=sys.stderr, flush=True)
-            code = await process.wait()
+            code = await ended(process)
             # Told to stop before it knew the signal: it held nothing.
             return 0 if code == -signal.SIGTERM and self._stopped and not was_ready else code
         finally:
             self.ready = False
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await ended(process)
             self._leave_to_others()
 
     def stop(self) -> None:

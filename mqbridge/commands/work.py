@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activemq import Client, Credentials, Server
+from activemq.servers import tls_context
 from consumers import Worker
 from consumers.watchdog import Patience
 from consumers.worker import SubscriptionRefusedError
@@ -60,10 +61,27 @@ async def run_worker(
     return 0
 
 
-def parse_servers(urls: Sequence[str]) -> list[Server]:
-    """Read the brokers' addresses. Raises :class:`CommandError`."""
+def parse_servers(
+    urls: Sequence[str], ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
+) -> list[Server]:
+    """Read the brokers' addresses; for the files see :func:`activemq.servers.tls_context`.
+
+    Raises :class:`CommandError`.
+    """
+    given = {"--tls-ca": ca, "--tls-certificate": certificate, "--tls-key": key}
+    named = " ".join(name for name, path in given.items() if path is not None)
+    if named and not any(url.startswith("stomp+ssl:") for url in urls):
+        raise CommandError(f"{named}: of no use, no --broker begins with stomp+ssl://", 2)
+    if (certificate is None) != (key is None):
+        raise CommandError("--tls-certificate and --tls-key go together", 2)
     try:
-        return [Server.parse(url) for url in urls]
+        context = tls_context(ca, certificate, key) if named else None
+    except OSError as error:  # an ssl.SSLError too; OpenSSL does not say which file it means
+        files = ", ".join(str(path) for path in given.values() if path is not None)
+        reason = error.strerror or str(error)
+        raise CommandError(f"{named} ({files}) cannot be used, is it PEM without a password? {reason}", 2) from error
+    try:
+        return [Server.parse(url, context) for url in urls]
     except ValueError as error:
         raise CommandError(f"--broker {error}", 2) from error
 

@@ -122,3 +122,25 @@ def test_an_authority_that_no_url_uses_is_refused(folder):
     fault = the_fault('[broker]\ntls_ca = "ca.pem"\n', folder)
     assert (fault.key, fault.line) == ("broker.tls_ca", 2)
     assert "stomp+ssl://" in fault.reason
+
+
+BROKER_PAIR = '[broker]\nurls = ["stomp+ssl://b:2"]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n'
+
+
+def test_our_certificate_for_the_broker_is_loaded(folder):
+    broker = parse(BROKER_PAIR, base=folder).broker
+    assert (broker.tls_certificate, broker.tls_key) == (folder / "cert.pem", folder / "key.pem")
+    (folder / "key.pem").write_text("garbage")
+    assert the_fault(BROKER_PAIR, folder).key == "broker.tls_key"
+
+
+@pytest.mark.parametrize(("key", "other"), [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")])
+def test_one_of_the_pair_for_the_broker_alone_is_refused(folder, key, other):
+    fault = the_fault(f'[broker]\nurls = ["stomp+ssl://b:2"]\n{key} = "cert.pem"\n', folder)
+    assert (fault.key, fault.reason) == (f"broker.{key}", f"needs broker.{other} beside it")
+
+
+def test_a_certificate_for_a_broker_without_tls_is_refused(folder):
+    fault = the_fault(BROKER_PAIR.replace("stomp+ssl", "stomp"), folder)
+    assert fault.key == "broker.tls_certificate"
+    assert "has no use" in fault.reason

@@ -158,6 +158,8 @@ def loopback_up() -> None:
 def main(folder: str, page: str) -> int:
     """Run the page in the folder; return the exit code."""
     loopback_up()
+    # A shell starts what it puts into the background with SIGINT ignored, and that is handed down to each program.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     session = Session(Path(folder))
     try:
         for block in read(Path(page).resolve()).runnable:

@@ -236,10 +236,11 @@ async def drain_bridges(world: World, count: int) -> None:
         async with asyncio.timeout(PATIENCE):
             while (await world.status(name))["held"] < wanted:  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.02)
-        begun = now()
+        begun, refused = now(), await world.ended("draining")
         world.drain_bridge(name)
         code = await world.bridges[name].exit_code(PATIENCE)
         assert code == 0, f"{name} was to drain, and ended with {code}"
+        assert await world.ended("draining") > refused, "nobody was refused: nothing shows that it drained"
         await world.start_bridge(name)
         world.note("SIGTERM gateway", name, begun)
         await world.well_again(50)

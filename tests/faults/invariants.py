@@ -161,7 +161,9 @@ def reply_before_ack(history: History) -> Iterator[Violation]:
     """5. No ACK before its reply's receipt. Without a reply: only if the call was over, or another took its place."""
     spoilt = {record.connection: record.at for record in history.of(Spoilt)}
     receipts = {(record.connection, record.receipt): record for record in history.of(Receipt)}
-    told = {(record.link, record.correlation_id) for record in history.of(Told)}
+    told: dict[tuple[str, str], int] = {}
+    for record in history.of(Told):
+        told.setdefault((record.link, record.correlation_id), record.at)
     sends: dict[tuple[int, str], list[Sent]] = defaultdict(list)
     for sent in history.of(Sent):
         sends[sent.connection, sent.correlation_id].append(sent)
@@ -174,7 +176,7 @@ def reply_before_ack(history: History) -> Iterator[Violation]:
         said = [one for one in sends[ack.connection, delivered.correlation_id] if one.kind != "notice"]
         said = [one for one in said if one.at >= delivered.at]
         if not said:
-            over = (delivered.link, delivered.correlation_id) in told
+            over = told.get((delivered.link, delivered.correlation_id), ack.at + 1) <= ack.at
             late = delivered.deadline and ack.at + offset + CLOCK_ERROR >= delivered.deadline * 1_000
             if not over and not late:
                 yield _violation(5, delivered.nonce, "acknowledged without a reply", delivered, ack)
@@ -296,6 +298,9 @@ def counters_agree(history: History) -> Iterator[Violation]:
             unseen[life] += 1
         else:
             seen[life][call.problem if call.problem != NONE else f"{call.status // 100}xx"] += 1
+    for started in {one.bridge: one for one in sorted(history.of(Life))}.values():
+        if (started.bridge, started.at) not in told:
+            yield _violation(12, NONE, f"{started.bridge} has told nothing of what it counts", started)
     for life, counters in told.items():
         for outcome in sorted({*counters, *seen[life]} - {"caller-gone"}):
             counter = counters.get(outcome, Counter(*life, outcome, 0))

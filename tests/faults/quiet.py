@@ -79,7 +79,7 @@ async def _idle(world: World) -> None:
 
 async def _look_at(world: World, name: str) -> None:
     """What a bridge at rest has none of, and what it counts."""
-    held: dict[str, int] = {}
+    held = {"answers to who asks for its status": 1}  # until there is one
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE / 2):
             while True:

@@ -136,6 +136,8 @@ DEFECTS: dict[str, tuple[int, str, list[Record]]] = {
     "an ACK and a reply that was never confirmed": (
         5, "a", [*without(good(), Receipt), OF_JOB]),
     "an ACK without a reply": (5, "a", without(good(), Sent, "a")),
+    "an ACK without a reply, of a call that was withdrawn only then": (
+        5, "a", [*without(good(), Sent, "a"), Told(T + 7_001, "worker-1", "id-a")]),
     "an early 504": (6, "d", changed(good(), Call, "d", ended=T + 19 * SECOND)),
     "a beginning after the deadline": (6, "a", changed(good(), Begun, "a", at=T + 21 * SECOND)),
     "two unacknowledged": (
@@ -153,6 +155,7 @@ DEFECTS: dict[str, tuple[int, str, list[Record]]] = {
     "a secret in a log": (11, NONE, [*good(), Leak("admin key", "bridge-1.log", 17)]),
     "a counter that is too low": (12, NONE, [*without(good(), Counter), Counter("bridge-1", 1, "2xx", 1)]),
     "a counter that is too high": (12, NONE, [*good(), Counter("bridge-1", 1, "2xx", 3)]),
+    "a bridge that does not tell what it counts": (12, NONE, without(good(), Counter)),
     "a counter of what nobody saw": (12, NONE, [*good(), Counter("bridge-1", 1, "internal", 1)]),
 }  # fmt: skip
 

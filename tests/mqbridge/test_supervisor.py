@@ -117,6 +117,16 @@ async def test_one_that_ends_by_itself_is_started_again_in_its_own_place(tmp_pat
     assert not any(is_there(pid) for pid in stage.all_pids)
 
 
+async def test_one_that_dies_is_started_again_although_what_it_has_started_lives_on(tmp_path):
+    child = "import subprocess\nif count('lives') == 1: subprocess.Popen(['sleep', '60']); os.kill(os.getpid(), 9)\n"
+    stage = Stage(tmp_path, child + SERVES, number=1)
+    async with supervised(stage) as task:
+        await until(lambda: len(stage.pids.get(1, ())) == 2)  # PATIENCE is less than its minute
+        await until(lambda: stage.supervisor._announced)
+        me(signal.SIGTERM)
+        assert await ended(task) == 0
+
+
 async def test_one_that_dies_again_and_again_is_started_more_and_more_slowly(tmp_path):
     asked = []
 

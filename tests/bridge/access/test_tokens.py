@@ -74,6 +74,17 @@ async def test_a_key_that_names_its_algorithm_is_for_no_other():
     assert (await world.refusal(world.issuer.token("ann"))).name == "unauthenticated"
 
 
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
+async def test_a_token_of_another_kind_than_its_key_is_refused(algorithm, bare):
+    """With a key id that everybody can read, and a signature of one's own."""
+    world = World("RS256")
+    if bare:
+        without_alg(world)
+    token = Issuer(algorithm, world.issuer.key_id).token()
+    assert (await world.refusal(token)).name == "unauthenticated"
+
+
 async def test_another_claim_may_name_the_caller():
     world = World(claim="client_id")
     assert await world.tokens.name(world.issuer.token("ann", client_id="shop")) == "shop"

@@ -100,6 +100,23 @@ async def test_the_one_that_answered_last_is_asked_first(kind, clock):
     assert bridges.asked == ["a", "b", "b", "b"]
 
 
+async def test_after_an_answer_of_a_gateway_the_next_request_begins_with_another_address(kind, clock):
+    """Also where this one may not be sent again: there may be no bridge behind the first any more."""
+    bridges = Bridges(a=lambda: httpx.Response(502), b=ok)
+    async with either(kind, [A, B], transport=httpx.MockTransport(bridges)) as client:
+        statuses = [(await client.request("POST", "/r")).status_code for _ in range(3)]
+    assert (bridges.asked, statuses) == (["a", "b", "b"], [502, 200, 200])
+
+
+async def test_after_an_answer_that_did_not_come_the_next_request_begins_with_another_address(kind, clock):
+    bridges = Bridges(a=httpx.ReadTimeout("late"), b=ok)
+    async with either(kind, [A, B], transport=httpx.MockTransport(bridges)) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.request("POST", "/r")
+        await client.request("POST", "/r")
+    assert bridges.asked == ["a", "b"]
+
+
 @pytest.mark.parametrize("error", [LOST, httpx.ReadError("reset"), httpx.ReadTimeout("late"), httpx.WriteError("gone")])
 async def test_what_may_have_run_is_not_sent_again_without_a_key(kind, clock, error):
     bridges = Bridges(a=error, b=ok)
@@ -315,6 +332,19 @@ async def test_a_key_that_is_wrong_is_not_sent_again(kind, tmp_path):
     async with either(kind, A, transport=httpx.MockTransport(bridges), auth=BearerKey(file)) as client:
         assert (await client.request("POST", "/r")).status_code == 401
     assert bridges.asked == ["a"]
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_text(""), lambda file: file.unlink()])
+async def test_a_key_file_that_is_being_written_leaves_the_401_as_it_is(kind, tmp_path, change):
+    file = tmp_path / "key"
+    file.write_text("old")
+
+    def refuse():
+        change(file)
+        return httpx.Response(401)
+
+    async with either(kind, A, transport=httpx.MockTransport(Bridges(a=refuse)), auth=BearerKey(file)) as client:
+        assert (await client.request("POST", "/r")).status_code == 401
 
 
 @pytest.mark.parametrize("key", ["", " \n", "two words", "a\nb", "schlüssel"])

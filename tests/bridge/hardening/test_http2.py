@@ -11,7 +11,8 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PriorityFrame, RstStreamFrame
 
 from activemq.testing import FakeBroker
-from bridge import asgi
+from bridge import asgi, hypercorn_protocol, server
+from bridge.endpoints import call
 from bridge.settings import Route
 from tests.bridge.callers import Caller, until
 from tests.bridge.harness import ToldWorker, running, settings_for
@@ -220,6 +221,24 @@ async def test_more_streams_than_may_be_open_are_not_served(world, streams):
 # -- what does not read
 
 
+@pytest.mark.parametrize("room", [65_535, 0], ids=["the answer is read", "the answer is not read"])
+async def test_a_body_that_goes_on_behind_its_answer_holds_up_no_other_stream(world, monkeypatch, room):
+    """More of it than is thrown away before the answer, and than is kept for a reader."""
+    monkeypatch.setattr(call, "DISCARD_AT_MOST", 20_000)
+    monkeypatch.setattr(hypercorn_protocol, "STALLED_FOR", 0.2)
+    streams = await Streams.connect(world.bridge.port)
+    streams.h2.update_settings({4: room})
+    number = begin(streams, with_path("/nothing"), end=False)
+    for _ in range(60):
+        streams.send(number, b"z" * 1_000, end=False)
+    await until(lambda: number in streams.ended or number in streams.resets)
+    streams.h2.update_settings({4: 65_535})
+    streams.flush()
+    other = streams.request("/nothing")
+    assert (await streams.answer(other))[0][":status"] == "404"
+    await streams.close()
+
+
 async def test_a_reader_who_gives_no_room_is_given_up(world, monkeypatch):
     monkeypatch.setattr(asgi, "PART_WITHIN", 0.2)
     streams = await Streams.connect(world.bridge.port)
@@ -227,6 +246,19 @@ async def test_a_reader_who_gives_no_room_is_given_up(world, monkeypatch):
     streams.flush()
     number = streams.request(body=b"x")
     await world.worker.reply(await world.worker.request("echo"), b"y" * 1_000_000)
+    await until(lambda: number in streams.resets)
+    await world.bridge.at_rest()
+    await streams.close()
+
+
+@pytest.mark.parametrize("size", [1, 10_000, asgi.PART])
+async def test_a_reader_who_gives_no_room_for_a_small_answer_is_given_up_too(world, monkeypatch, size):
+    monkeypatch.setattr(hypercorn_protocol, "STALLED_FOR", 0.2)
+    streams = await Streams.connect(world.bridge.port)
+    streams.h2.update_settings({4: 0})
+    streams.flush()
+    number = streams.request(body=b"x")
+    await world.worker.reply(await world.worker.request("echo"), b"y" * size)
     await until(lambda: number in streams.resets)
     await world.bridge.at_rest()
     await streams.close()
@@ -241,6 +273,22 @@ async def test_a_connection_that_ends_before_its_answer_was_sent_leaves_nothing(
     await until(lambda: number in streams.answers)
     await streams.close()
     await world.bridge.at_rest()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["no stream", "a stream that was reset"])
+async def test_a_connection_on_which_nothing_is_open_is_closed_in_time(monkeypatch, reset):
+    monkeypatch.setattr(server, "KEEP_ALIVE", 1.0)
+    route = Route(name="echo", path="/echo", queue="echo")
+    async with FakeBroker() as broker, ToldWorker(broker, "echo") as worker:
+        settings = settings_for(broker, [route], implementation="hypercorn", http2=True)
+        async with running(settings, "hypercorn") as bridge:
+            streams = await Streams.connect(bridge.port)
+            if reset:
+                number = streams.request(body=b"x")
+                await worker.request("echo")
+                streams.reset(number)
+            await until(lambda: streams.closed)
+            await streams.close()
 
 
 # -- without http2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
 
-from bridge import asgi, hypercorn_protocol, uvicorn_protocol
+from bridge import asgi, hypercorn_protocol, server, uvicorn_protocol
 from bridge.settings import Route
 from tests.bridge.callers import PATIENCE, Caller, call, request, until
 from tests.bridge.harness import ToldWorker, running, settings_for
@@ -96,6 +97,40 @@ async def test_a_head_in_parts_that_ends_in_time_is_served_and_so_is_what_takes_
         await asyncio.sleep(0.4)  # longer than a head may take
         await world.worker.reply(message, b"served")
         assert (await caller.response()).body == b"served"
+
+
+async def test_a_held_call_does_not_end_because_its_head_came_in_parts_and_another_request_behind_it(world):
+    async with await Caller.connect(world.bridge.port) as caller:
+        await caller.send(HEAD)
+        await asyncio.sleep(0.01)  # else both are one part
+        await caller.send(b"Content-Length: 1\r\n\r\nx" + request("/nothing", b"x"))
+        message = await world.worker.request(world.queue)
+        await asyncio.sleep(0.4)  # longer than a head may take
+        await world.worker.reply(message, b"served")
+        assert (await caller.response()).body == b"served"
+        assert (await caller.response()).name == "no-route"
+
+
+ANSWERED = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(b"", b"\r\n"), (request("/nothing", b"x"), b"\r\n"), (ANSWERED, b"x")],
+    ids=["a blank line", "a blank line behind a request", "a part of a body that nobody needs"],
+)
+async def test_what_begins_no_request_does_not_keep_a_connection(carrier, implementation, monkeypatch, first, then):
+    monkeypatch.setattr(server, "KEEP_ALIVE", 1.0)
+    async with (
+        running(settings_for(carrier, []), implementation) as bridge,
+        await Caller.connect(bridge.port) as caller,
+    ):
+        if first:
+            await caller.send(first)
+            assert (await caller.response()).name == "no-route"
+        with suppress(ConnectionError):  # Hypercorn does not wait for the rest of a body
+            await caller.send(then)
+            await caller.ended()
 
 
 # -- readers
