@@ -1,4 +1,4 @@
-"""How help looks: plain text of whole words, as the tables of Typer cut names of options and variables at 80 columns."""
+"""How help looks: plain text of whole words, as Typer's tables cut names of options and variables at 80 columns."""
 
 from __future__ import annotations
 
