@@ -1,11 +1,12 @@
 """What a handler says before its reply: progress, and the answer in parts.
 
 Both go to the requester's reply destination, numbered, and only if it asked for them: whoever did not is told nothing,
-and the handler need not care.
+and the handler need not care. The log says so once for each queue, for those who wonder where it has gone.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,19 +22,53 @@ if TYPE_CHECKING:
 
     from consumers.delivery import Delivery
 
+log = logging.getLogger(__name__)
+
 # What a bridge passes on as one event.
 MAX_PROGRESS: Final = 64 * 1024  # bytes
 MAX_PIECE: Final = MAX_PROGRESS
 
 
+class Unasked:
+    """Says once for each queue that nobody asked for what its handler tells. A worker has one."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def note(self, queue: str, kind: str) -> None:
+        """``kind``: progress or chunk. From any thread: two at once may both say it, which does no harm."""
+        if queue in self._said:
+            return
+        self._said.add(queue)
+        log.info(
+            "queue %s: %s is not sent, its message does not ask for any. A bridge asks on routes with `stream = true`, "
+            "for jobs and for callers who take events; this is said once",
+            queue,
+            kind,
+        )
+
+
 class Notices:
     """The notices of one message: one sequence, from 1, for each attempt (0 is `started`)."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, queue: str, unasked: Unasked) -> None:
         self._delivery = delivery
+        self._queue = queue
+        self._unasked = unasked
+
+    def wanted(self, kind: str) -> bool:
+        """Say whether the requester asked for progress or chunks, and can be told. From any thread."""
+        message = self._delivery.message
+        if kind not in message.reply_kinds:
+            self._unasked.note(self._queue, kind)
+            return False
+        return replies_to(message)
 
     def progress(self, value: Any) -> None:  # noqa: ANN401 - JSON can be anything
-        """Send any JSON value, of at most 64 KiB; raises ValueError for a larger one. May be lost on the way."""
+        """Send any JSON value, of at most 64 KiB, to who has :meth:`wanted` it. May be lost on the way.
+
+        Raises ValueError for a larger one.
+        """
         body = to_json(value, inf_nan_mode="null")
         if len(body) > MAX_PROGRESS:
             raise ValueError(f"progress of {len(body)} bytes, over the limit of {MAX_PROGRESS}")
@@ -54,7 +89,7 @@ class Notices:
         head that cannot be an answer's and for JSON over the limit.
         """
         message = self._delivery.message
-        if not self._wanted("chunk"):
+        if not self.wanted("chunk"):
             return
         body, usual = _as_body(data)
         kind = content_type or usual
@@ -70,14 +105,8 @@ class Notices:
             head = []
             await self._delivery.drain()
 
-    def _wanted(self, kind: str) -> bool:
-        message = self._delivery.message
-        return kind in message.reply_kinds and replies_to(message)
-
     def _send(self, kind: str, body: bytes, content_type: str, properties: Any) -> None:  # noqa: ANN401
         message = self._delivery.message
-        if not self._wanted(kind):
-            return
         number = self._delivery.told + 1
         self._delivery.notify(encode_notice(message, kind, number, properties, body, content_type))
         self._delivery.told = number  # one that found no room leaves no gap

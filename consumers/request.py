@@ -126,7 +126,7 @@ class Request:
 
         From an async handler or from a thread; does nothing for a requester that did not ask. May be lost on the way.
         """
-        if self._notices is None or self._loop is None:
+        if self._notices is None or self._loop is None or not self._notices.wanted("progress"):
             return
         if self.interruptible:
             self._notices.progress(value)
@@ -150,7 +150,7 @@ class Request:
 
     def chunk_from_thread(self, data: Any, **head: Any) -> None:  # noqa: ANN401 - as chunk()
         """Do what :meth:`chunk` does, for handlers that are plain functions."""
-        if self._loop is not None:
+        if self._notices is not None and self._loop is not None and self._notices.wanted("chunk"):
             asyncio.run_coroutine_threadsafe(self.chunk(data, **head), self._loop).result()
 
     def remaining(self) -> float | None:

@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from consumers.answer import call_of
-from consumers.notices import Notices
 from consumers.reply import BadReplyError, RefusedError, Reply
 from consumers.request import Request
 
@@ -15,20 +14,21 @@ if TYPE_CHECKING:
     from activemq import Clock
     from consumers.delivery import Delivery
     from consumers.handler import Handler
+    from consumers.notices import Notices
     from consumers.policies.cancellations import Cancellations
 
 log = logging.getLogger(__name__)
 
 
 async def run_handler(
-    handler: Handler, delivery: Delivery, clock: Clock, cancellations: Cancellations
+    handler: Handler, delivery: Delivery, clock: Clock, cancellations: Cancellations, notices: Notices
 ) -> Reply | str | None:
     """Return the handler's reply, the name of the problem that it ended with, or None if its call is over.
 
     A cancelled call interrupts its handler, except in a thread, which has to look at ``request.cancelled``.
     """
     message = delivery.message
-    request = Request(message, clock, Notices(delivery) if message.text("reply_kinds") else None)
+    request = Request(message, clock, notices)
     call = message.correlation_id or ""
     task = asyncio.current_task()
     interrupted = False

@@ -22,6 +22,7 @@ from consumers.answer import (
     timings,
 )
 from consumers.delivery import Delivery, renew
+from consumers.notices import Notices
 from consumers.policies.attempts import Verdict, judge, told
 from consumers.reply import BadReplyError
 from consumers.running import run_handler
@@ -198,7 +199,8 @@ class Slot:
         remaining = None if deadline is None else (deadline - picked_up) / 1_000
         watched = None if watchdog is None else watchdog.begin(message, remaining)
         try:
-            outcome = await run_handler(self._handler, delivery, self._client.clock, policies.cancellations)
+            notices = Notices(delivery, self._queue, policies.unasked)
+            outcome = await run_handler(self._handler, delivery, self._client.clock, policies.cancellations, notices)
         finally:
             policies.started.end(telling)
             if watchdog is not None and watched is not None:

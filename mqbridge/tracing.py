@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXTRA: Final = "activemq-rest-bridge[tracing]"
+INSTALL: Final = "pip install '.[tracing]' in a checkout of activemq-rest-bridge"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 LAST_SPANS: Final = 5.0  # seconds for what is left at the end
@@ -79,8 +79,8 @@ def is_wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
         return False
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
         if settings.endpoint:
-            raise CommandError(f"tracing.endpoint: nothing here can send traces; pip install '{EXTRA}'", 2)
-        log.warning("%s is set, and nothing here can send traces; pip install '%s'", named, EXTRA)
+            raise CommandError(f"tracing.endpoint: nothing here can send traces; {INSTALL}", 2)
+        log.warning("%s is set, and nothing here can send traces; %s", named, INSTALL)
         return False
     protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), _HTTP)
     if not settings.endpoint and protocol != _HTTP:

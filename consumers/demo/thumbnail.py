@@ -21,7 +21,9 @@ def scale_down(data: bytes, size: int) -> tuple[bytes, str]:
     try:
         from PIL import Image, ImageOps  # noqa: PLC0415 - part of the `demo` extra
     except ImportError as error:
-        raise RuntimeError("thumbnails need Pillow: pip install 'activemq-rest-bridge[demo]'") from error
+        raise RuntimeError(
+            "thumbnails need Pillow: pip install '.[demo]' in a checkout of activemq-rest-bridge"
+        ) from error
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:

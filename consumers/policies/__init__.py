@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from consumers.notices import Unasked
 from consumers.policies.cancellations import Cancellations
 from consumers.policies.started import Started
 from consumers.watchdog import Watchdog
@@ -21,9 +22,10 @@ class Policies:
     cancellations: Cancellations
     started: Started
     watchdog: Watchdog | None
+    unasked: Unasked
 
     @classmethod
     def of(cls, client: Client, name: str, patience: Patience | None = None) -> Self:
         """Make them for a client that is not started yet; ``name``: the worker's; ``patience``: None: endless."""
         watchdog = None if patience is None else Watchdog(patience, client.cut)
-        return cls(Cancellations(client), Started(client, name), watchdog)
+        return cls(Cancellations(client), Started(client, name), watchdog, Unasked())

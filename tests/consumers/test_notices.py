@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from activemq.errors import MessageError
 from activemq.frames import CLIENT_COMMANDS
 from activemq.message import encode_notice
 from activemq.parser import Parser
-from consumers.notices import MAX_PIECE, Notices
+from consumers.notices import MAX_PIECE, Notices, Unasked
 from consumers.reply import BadReplyError
 
 INJECTED = "x:1\ndestination2:/queue/other\nfoo"
@@ -34,9 +35,13 @@ class Told:
         pass
 
 
+def notices_of(told: Told, unasked: Unasked | None = None) -> Notices:
+    return Notices(told, "q", unasked or Unasked())  # type: ignore[arg-type]  # all that it needs of a delivery
+
+
 async def chunks(data: Any, content_type: str | None = None, status: Any = None, headers: Any = None, **message: str):
     told = Told(**message)
-    await Notices(told).chunk(data, content_type, status, headers)  # type: ignore[arg-type]  # all that it needs
+    await notices_of(told).chunk(data, content_type, status, headers)
     return told.sent
 
 
@@ -92,6 +97,24 @@ async def test_a_head_that_cannot_be_sent_is_refused_with_nothing_sent(status, h
 @pytest.mark.parametrize("headers", [{"reply_kinds": "started"}, {"reply_to": "/temp-queue/"}])
 async def test_nobody_is_told_who_did_not_ask_or_cannot_be(headers):
     assert await chunks(b"x", **headers) == []
+
+
+def test_what_nobody_asked_for_is_said_once_for_each_queue(caplog):
+    caplog.set_level(logging.INFO, "consumers.notices")
+    unasked, told = Unasked(), Told(reply_kinds="started")
+    for queue in ("a", "b", "a"):
+        assert not Notices(told, queue, unasked).wanted("progress")  # type: ignore[arg-type]  # as above
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        "queue a: progress is not sent",
+        "queue b: progress is not sent",
+    ]
+    assert "`stream = true`" in caplog.text
+
+
+def test_nothing_is_said_where_it_was_asked_for(caplog):
+    caplog.set_level(logging.INFO, "consumers.notices")
+    assert notices_of(Told()).wanted("progress")
+    assert caplog.text == ""
 
 
 def test_a_notice_s_property_needs_a_name_that_is_one():

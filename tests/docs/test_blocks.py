@@ -87,6 +87,15 @@ def test_blocks_that_are_written_to_files_are_used():
         assert run or not any(block.title for block in page.blocks), page.name
 
 
+def test_an_extra_is_installed_from_a_checkout_as_the_package_is_on_no_index():
+    """In pages, and in what programs say where one is missing."""
+    texts = {page.path for page in PAGES}
+    for folder in ("activemq", "bridge", "consumers", "mqbridge"):
+        texts.update((ROOT / folder).rglob("*.py"))
+    wrong = [str(path.relative_to(ROOT)) for path in texts if "activemq-rest-bridge[" in path.read_text("utf-8")]
+    assert wrong == [], "write it pip install '.[EXTRA]'"
+
+
 # -- by their form
 
 

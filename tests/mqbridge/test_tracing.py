@@ -147,7 +147,7 @@ def test_without_the_extra_the_settings_are_refused_and_the_environment_is_not_f
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tracing, "find_spec", lambda _: None)
-    with pytest.raises(CommandError, match=r"pip install 'activemq-rest-bridge\[tracing\]'") as refused:
+    with pytest.raises(CommandError, match=r"pip install '\.\[tracing\]'") as refused:
         is_wanted(SETTINGS, {})
     assert refused.value.code == 2
     assert not is_wanted(NOTHING, {ENDPOINT: "http://127.0.0.1:4318"})

@@ -100,7 +100,7 @@ class ServerDatabase(Database):
         except ModuleNotFoundError as error:
             raise StoreRefusedError(
                 f"store.url needs {error.name}, which is not installed: "
-                f"pip install 'activemq-rest-bridge[{_EXTRAS.get(name, name)}]'"
+                f"pip install '.[{_EXTRAS.get(name, name)}]' in a checkout of activemq-rest-bridge"
             ) from error
         except (InvalidRequestError, ArgumentError) as error:
             raise StoreRefusedError("store.url names a driver that is not asynchronous or not known") from error

@@ -162,7 +162,7 @@ def test_errors_name_no_host(repository, tmp_path):
 
 def test_without_the_extra_the_error_says_what_to_install(repository, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
-    with pytest.raises(ArtifactError, match=r"pip install 'activemq-rest-bridge\[broker\]'"):
+    with pytest.raises(ArtifactError, match=r"pip install '\.\[broker\]'"):
         ensure(tmp_path)
 
 
