@@ -36,7 +36,6 @@ class Exporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send them; called by one thread at a time."""
-        self._reason = ""
         result = self._inner.export(spans)
         is_away = result is not SpanExportResult.SUCCESS
         if is_away and not self._is_away:
@@ -44,16 +43,17 @@ class Exporter(SpanExporter):
         elif self._is_away and not is_away:
             log.warning("traces can be sent again")
         self._is_away = is_away
+        self._reason = ""
         return result
 
     def hurry(self) -> None:
-        """Before the last spans: one that is away is not asked again."""
-        if self._is_away:
-            self._inner.shutdown()
+        """Before the last spans: one that is away, or has just failed to take what is under way, is not asked again."""
+        if self._is_away or self._reason:
+            self._inner.shutdown()  # type: ignore[no-untyped-call]  # theirs
 
     def shutdown(self) -> None:
         """Give up what is under way."""
-        self._inner.shutdown()
+        self._inner.shutdown()  # type: ignore[no-untyped-call]  # theirs
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing is kept here."""
