@@ -183,14 +183,14 @@ async def _announce(bridge: Bridge, listening: asyncio.Event, on_ready: Callable
 async def _drain(bridge: Bridge, timeout: float, hurry: asyncio.Event) -> int:
     """Finish what is held; a second signal is somebody who does not want to wait."""
     if bridge.admission.held:
-        log.warning("draining: %d calls are held, at most %g s", bridge.admission.held, timeout)
+        log.warning("draining: calls held: %d, for at most %g s", bridge.admission.held, timeout)
     drained = asyncio.create_task(bridge.admission.drain(timeout))
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
     drained.cancel()
     hurried.cancel()
     if bridge.admission.held:
-        log.error("%d calls were still held at the end and are given up", bridge.admission.held)
+        log.error("given up at the end: calls still held: %d", bridge.admission.held)
     return bridge.admission.held
 
 

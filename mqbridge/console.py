@@ -19,6 +19,11 @@ class CommandError(Exception):
         self.code = code
 
 
+def counted(number: int, thing: str) -> str:
+    """Return ``1 route`` or ``2 routes``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def say(line: str) -> None:
     """Print a line for people, and for scripts that wait for it, on standard error."""
     print(f"mqbridge: {line}", file=sys.stderr, flush=True)
