@@ -29,6 +29,16 @@ def say(line: str) -> None:
     print(f"mqbridge: {line}", file=sys.stderr, flush=True)
 
 
+def say_draining() -> None:
+    """Say that a signal has come, and that what runs is finished first."""
+    say("draining; a second signal ends it at once")
+
+
+def say_ended() -> None:
+    """Say that a service is over, as the last line of one that drained."""
+    say("ended")
+
+
 def announce(line: str) -> None:
     """Say that a service is ready, to people, to scripts, and to systemd if it has started us."""
     notify(READY)
