@@ -280,7 +280,8 @@ class Connection(asyncio.Protocol):
         self._flush_is_due = False
         self._queued = 0
         data = self.stomp.data_to_send(self._loop.time())
-        if data and self._transport is not None:
+        # One that closes sends nothing more, and uvloop's raises once it is closed.
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _quick_ack(self) -> None:

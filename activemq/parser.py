@@ -24,6 +24,10 @@ _END_OF_TEXT: Final = re.compile(
     )
 )
 
+# A frame that begins within a head: a blank line was lost on the way, and two messages would be taken for one, with the
+# first one's correlation id and the second one's body. A NUL can be of a JMS property, a line feed cannot [6.3.1].
+_LOST_BLANK_LINE: Final = re.compile(rf"\0\r?\n\s*(?:{'|'.join(sorted(SERVER_COMMANDS))})\n")
+
 # More than any broker's frame can be (Java's arrays end at 2 GiB): a length that nobody could mean.
 _ABSURD: Final = 2**31
 
@@ -128,6 +132,8 @@ class Parser:
         if "\r" in text:
             text = text.replace("\r\n", "\n").removesuffix("\r")
         command, newline, rest = text.partition("\n")
+        if "\0" in text and _LOST_BLANK_LINE.search(text):
+            raise RemoteProtocolError("a frame begins within another one's head")
         if command not in self._commands:
             raise RemoteProtocolError(f"unknown command {command[:40]!r}")
         if len(rest) > 2 * self._limits.max_headers and rest.count("\n") >= self._limits.max_headers:

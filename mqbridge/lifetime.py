@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2  # <linux/prctl.h>
 _SAME = 0.5  # seconds in which a parent that dies may tell us so for each of its threads
@@ -58,6 +59,24 @@ def stop_signals(same: float = _SAME, on_stop: Callable[[], None] | None = None)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+async def entered(
+    stack: AsyncExitStack, context: AbstractAsyncContextManager[Any], stopping: asyncio.Task[Any]
+) -> bool:
+    """Enter on ``stack`` what takes its time to start; False, and it is given up, if ``stopping`` is done before.
+
+    ``context`` has to clean up after itself where its start is cancelled. Raises what entering it raises.
+    """
+    starting = asyncio.ensure_future(stack.enter_async_context(context))
+    try:
+        await asyncio.wait([stopping, starting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        starting.cancel()  # nothing happens to one that is done
+        await asyncio.wait([starting])
+    if not starting.cancelled():
+        starting.result()
+    return not stopping.done()
 
 
 def _is_told_of_death() -> bool:

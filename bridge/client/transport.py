@@ -58,8 +58,9 @@ class _Request:
         return httpx.ReadTimeout("the deadline is over", request=self._request)
 
     @property
-    def is_over(self) -> bool:
-        return _clock() >= self.until
+    def left(self) -> float:
+        """Seconds until the deadline; 0.0 once it is over."""
+        return max(self.until - _clock(), 0.0)
 
 
 class BridgeTransport(httpx.BaseTransport):
@@ -100,7 +101,7 @@ class BridgeTransport(httpx.BaseTransport):
                 response = self._inner.handle_request(sending.next())
                 if not is_interesting(response.status_code):
                     return _bounded(response, sending)
-                response = _whole(response, _all(response))
+                response = _whole(response, _all(response, sending))
             except httpx.TransportError as error:
                 pause = sending.attempts.failed(error, _clock())
                 if pause is None:
@@ -143,7 +144,7 @@ class AsyncBridgeTransport(httpx.AsyncBaseTransport):
                 response = await self._inner.handle_async_request(sending.next())
                 if not is_interesting(response.status_code):
                     return _bounded(response, sending)
-                response = _whole(response, await _aall(response))
+                response = _whole(response, await _aall(response, sending))
             except httpx.TransportError as error:
                 pause = sending.attempts.failed(error, _clock())
                 if pause is None:
@@ -159,7 +160,11 @@ class AsyncBridgeTransport(httpx.AsyncBaseTransport):
 
 
 class _Within(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that has to be whole within the deadline."""
+    """A body that has to be whole within the deadline.
+
+    Read by plain code, a part that is waited for as the deadline passes may come as late as its read allows, which is
+    what was left when the attempt began: httpx takes a read's time once for a whole body.
+    """
 
     def __init__(self, stream: Any, sending: _Request) -> None:  # noqa: ANN401 - of either kind, as the transport is
         self._stream = stream
@@ -167,13 +172,21 @@ class _Within(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._stream:
-            if self._sending.is_over:
+            if not self._sending.left:
                 raise self._sending.over()
             yield part
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._stream:
-            if self._sending.is_over:
+        parts = aiter(self._stream)
+        while True:
+            try:
+                with anyio.fail_after(self._sending.left):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise self._sending.over() from None
+            if not self._sending.left:
                 raise self._sending.over()
             yield part
 
@@ -189,16 +202,16 @@ def _bounded(response: httpx.Response, sending: _Request) -> httpx.Response:
     return _with(response, _Within(response.stream, sending))
 
 
-def _all(response: httpx.Response) -> bytes:
+def _all(response: httpx.Response, sending: _Request) -> bytes:
     try:
-        return b"".join(response.stream)  # type: ignore[arg-type]  # of the kind that its transport gives
+        return b"".join(_Within(response.stream, sending))
     finally:
         response.close()
 
 
-async def _aall(response: httpx.Response) -> bytes:
+async def _aall(response: httpx.Response, sending: _Request) -> bytes:
     try:
-        return b"".join([part async for part in response.stream])  # type: ignore[union-attr]  # as above
+        return b"".join([part async for part in _Within(response.stream, sending)])
     finally:
         await response.aclose()
 

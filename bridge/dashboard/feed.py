@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from bridge.figures import CALLER_GONE, STRANGERS
 from bridge.figures.histogram import percentile
 from bridge.presence import UNKNOWN
 
@@ -19,8 +20,8 @@ RECENT: Final = 60.0  # seconds that percentiles are of
 FEW: Final = 0.02  # share of calls that may end badly before it is said
 BRIEF: Final = 10.0  # seconds that calls per second are of, at least
 _SERVED: Final = frozenset({"2xx", "3xx", "4xx"})
-# The callers' own doing: no reason for an operator to do anything.
-_THEIRS: Final = frozenset({"caller-gone", "invalid-request", "no-route", "method-not-allowed"})
+# The callers' own doing, or strangers': no reason for an operator to do anything.
+_THEIRS: Final = STRANGERS | {CALLER_GONE, "invalid-request", "no-route", "method-not-allowed"}
 
 
 def feed_of(now: Snapshot, steps: Sequence[Step]) -> dict[str, Any]:
@@ -87,8 +88,9 @@ def _trouble(own: Sequence[tuple[Step, RouteStep]]) -> str | None:
     outcomes = Counter[str]()
     for _, part in own:
         outcomes.update(part.outcomes)
-    bad = Counter({name: number for name, number in outcomes.items() if name not in _SERVED | _THEIRS})
-    if bad.total() <= FEW * outcomes.total():
+    ours = Counter({name: number for name, number in outcomes.items() if name not in _THEIRS})
+    bad = Counter({name: number for name, number in ours.items() if name not in _SERVED})
+    if bad.total() <= FEW * ours.total():  # of ours: those who are turned away hide nothing either
         return None
     name = bad.most_common(1)[0][0]
     return "a 5xx of the worker" if name == "5xx" else name

@@ -119,7 +119,7 @@ def _of_routes(now: Snapshot) -> Iterator[Metric]:
             calls.add_metric([name, outcome], number)
     yield calls
     took = {name: figures.took for name, figures in counted}
-    yield _histograms("mqbridge_call_duration_seconds", "From the arrival of a call's head to its answer.", took)
+    yield _histograms("mqbridge_call_duration_seconds", "From a call's head to its answer, if it may call.", took)
     queued = {name: figures.queued for name, figures in counted}
     yield _histograms("mqbridge_queue_duration_seconds", "How long messages waited, as workers tell.", queued)
     worked = {name: figures.worked for name, figures in counted}

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from bridge.translate import Answer
 
 CALLER_GONE: Final = "caller-gone"
+# What anybody who reaches the port can make calls end with: it must say nothing of how well callers are served.
+STRANGERS: Final = frozenset({"unauthenticated", "forbidden"})
 # A worker's answer by its class: a label for each status would be as many as workers care to make up.
 _CLASSES: Final = ("", "", "2xx", "3xx", "4xx", "5xx")
 
@@ -19,7 +21,8 @@ class RouteFigures:
     """Counts since the start.
 
     ``outcomes``: how calls ended: the class of the worker's answer (``2xx``), the name of a problem, or
-    ``caller-gone``. ``took``: from the arrival of the head to the answer; ``queued`` and ``worked``: as workers tell.
+    ``caller-gone``. ``took``: from the arrival of the head to the answer, but for :data:`STRANGERS`, whose refusal
+    takes no time; ``queued`` and ``worked``: as workers tell.
     """
 
     __slots__ = ("outcomes", "queued", "took", "worked")
@@ -33,6 +36,8 @@ class RouteFigures:
     def ended(self, outcome: str, seconds: float, trace_id: str = "") -> None:
         """Count the end of a call; ``trace_id``: 32 hex digits of a trace that somebody samples, or empty."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        if outcome in STRANGERS:
+            return
         place = self.took.note(seconds)
         if trace_id:
             self.took.exemplars[place] = Exemplar(trace_id, seconds, time.time())

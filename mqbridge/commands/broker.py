@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from activemq.embedded import EmbeddedBroker, Login, Role
-from activemq.errors import EmbeddedBrokerError
+from activemq.errors import EmbeddedBrokerError, PortInUseError
 from mqbridge.console import CommandError, announce, say, say_ended
 from mqbridge.environment import places, read_secret
-from mqbridge.lifetime import stop_signals
+from mqbridge.lifetime import entered, stop_signals
 from mqbridge.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 
@@ -60,7 +60,9 @@ async def run_broker(
         try:
             async with AsyncExitStack() as stack:
                 with Progress("starting the broker"):
-                    await stack.enter_async_context(broker)
+                    up = await entered(stack, broker, stopping)
+                if not up:
+                    return 0
                 announce(f"broker ready on {broker.stomp_url}")
                 say(f"JMS clients: {broker.openwire_url}; login {broker.login}, passcode in {where}")
                 names = ", ".join(f"{other.name} ({other.name}-passcode)" for other in others)
@@ -72,12 +74,20 @@ async def run_broker(
                         f"the broker ended by itself (code {ended.result()}); its log: {broker.log_path}"
                     )
                 ended.cancel()
+        except PortInUseError as error:
+            raise port_taken(error, (openwire_port,)) from error
         except EmbeddedBrokerError as error:
             raise CommandError(str(error)) from error
         finally:
             stopping.cancel()
     say_ended()
     return 0
+
+
+def port_taken(error: PortInUseError, openwire_ports: Collection[int]) -> CommandError:
+    """Return what to say of a port that was asked for; ``openwire_ports``: those for JMS clients."""
+    option = "--openwire-port" if error.port in openwire_ports else "--stomp-port"
+    return CommandError(f"port {error.port} on 127.0.0.1 is in use; {option} chooses another, and 0 is any free one")
 
 
 def passcode_of(data: Path, passcode_file: Path | None) -> tuple[str, Path]:

@@ -190,7 +190,9 @@ async def _probe(client: Client, what: str, headers: Callable[[Profile], Mapping
         data = encode("SEND", [("destination", reply_to), ends, ("receipt", reply_to)])
         await client.request_receipt(data, reply_to, timeout=REPLY_WITHIN)
         async with asyncio.timeout(REPLY_WITHIN):
-            client.ack(await came, client.generation)
+            frame = await came
+        if headers(client.profile).get("ack", "auto") != "auto":
+            client.ack(frame, client.generation)
     except (TimeoutError, ActiveMQError) as error:
         why = f"{reply_to}: {error if str(error) else 'it does not arrive'}"
         return Finding(what, ok=False, detail=why, advice=client.profile.replies_need)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from activemq.embedded import BrokerPair, Database
 from activemq.embedded.pair import NAMES, SHARED_JDBC
-from activemq.errors import EmbeddedBrokerError
-from mqbridge.commands.broker import passcode_of
+from activemq.errors import EmbeddedBrokerError, PortInUseError
+from mqbridge.commands.broker import passcode_of, port_taken
 from mqbridge.console import CommandError, say
 from mqbridge.environment import places, read_secret
-from mqbridge.lifetime import stop_signals
+from mqbridge.lifetime import entered, stop_signals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,10 +58,14 @@ async def run_pair(
     with stop_signals() as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
-            async with pair:
+            async with AsyncExitStack() as stack:
+                if not await entered(stack, pair, stopping):
+                    return 0
                 say(f"login {pair.login}, passcode in {where}")
                 say("[broker] urls = [" + ", ".join(f'"{url}"' for url in pair.urls) + "]")
                 await _until_stopped(pair, stopping)
+        except PortInUseError as error:
+            raise port_taken(error, _two(openwire_port)) from error
         except EmbeddedBrokerError as error:
             raise CommandError(str(error)) from error
         finally:

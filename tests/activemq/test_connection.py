@@ -67,6 +67,25 @@ def test_on_uvloop_whose_transports_are_none_of_asyncios_classes() -> None:
         runner.run(exchange())
 
 
+def test_on_uvloop_what_is_written_as_the_connection_closes_is_dropped_without_a_word() -> None:
+    said: list[str] = []
+
+    async def exchange() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
+        owner = Owner()
+        async with FakeBroker() as broker:
+            connection = await owner.open(broker.port)
+            connection._transport.close()  # as it does itself when the broker has closed
+            connection.write(FRAME)
+            await connection.closed
+            await asyncio.sleep(0)  # for what was to leave in this turn of the loop
+        assert owner.reason() == "closed by the broker"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(exchange())
+    assert said == []
+
+
 async def test_a_port_where_nobody_listens(owner: Owner) -> None:
     with socket.socket() as unused:
         unused.bind((HOST, 0))

@@ -396,3 +396,18 @@ def test_a_text_of_nuls_is_looked_at_once(counting: Counting) -> None:
     (frame,) = Parser().feed(counting.bytes_type(data))
     assert len(frame.body) == 50_000
     assert counting.bytes <= 10 * len(data)
+
+
+@pytest.mark.parametrize("lost", [b"\n\n", b"\n\r\n"])
+def test_two_messages_are_not_taken_for_one_where_the_blank_line_of_the_first_is_lost(lost: bytes) -> None:
+    """Else the reply to the second call would be the answer to the first."""
+    first = b"MESSAGE\ncorrelation-id:1" + lost + b"one\0\n"
+    second = b"MESSAGE\ncorrelation-id:2\n\ntwo\0"
+    assert [frame.body for frame in Parser().feed(first + second)] == [b"one", b"two"]
+    with pytest.raises(RemoteProtocolError, match="within another"):
+        Parser().feed(first.replace(lost, b"\n\x0b") + second)
+
+
+def test_a_nul_in_a_header_is_no_reason_to_give_up_the_connection() -> None:
+    (frame,) = Parser().feed(b"MESSAGE\nwritten:by \0MESSAGE\ncorrelation-id:1\n\nbody\0")
+    assert (frame.get("correlation-id"), frame.body) == ("1", b"body")

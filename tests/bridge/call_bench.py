@@ -29,7 +29,7 @@ class FakeLink:
         self.error = None
         self.on_publish = None
 
-    def publish(self, route, held, budget, priority, properties, body, *, text, in_parts=False):
+    def publish(self, route, held, budget, priority, properties, body, *, text, in_parts=False, trace=None):
         if self.error is not None:
             raise self.error
         assert budget > 0

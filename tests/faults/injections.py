@@ -349,6 +349,5 @@ async def strangers(world: World, count: int) -> None:
     for load in world.loads:
         await world.ask(load, "stop", within=PATIENCE)
     assert await world.ask(world.wire, "messages", names=list(world.bridges)) == before
-    world.note("unauthorised calls alone", "callers", begun)
-    world.injected["unauthorised calls alone"] = count
+    world.note(f"{count:,} unauthorised calls alone", "callers", begun)
     await world.call()

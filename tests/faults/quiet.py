@@ -68,7 +68,7 @@ async def _idle(world: World) -> None:
     """Wait until no worker has a message, thrice in a row: what is not answered any more may still have to be run."""
     quiet = 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(HOLD + PATIENCE):
+        async with asyncio.timeout(HOLD + 4 * PATIENCE):  # a broker that was full has room again every half minute
             while quiet < 3:
                 busy = await world.ask(world.wire, "busy")
                 alive = {worker.name for worker in world.living()}

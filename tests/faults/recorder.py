@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from typing import TYPE_CHECKING, Protocol
+from zlib import crc32
 
 from activemq.errors import RemoteProtocolError
 from activemq.frames import CLIENT_COMMANDS
@@ -19,14 +20,19 @@ if TYPE_CHECKING:
 
     from activemq import Frame
 
-NONCE = re.compile(rb"n-[0-9a-z]+-[0-9]+-[0-9]+")
+NONCE = re.compile(rb"(n-[0-9a-z]+-[0-9]+-[0-9]+)-([0-9a-f]{8})")
 CANCEL = "bridge.cancel"
+
+
+def sealed(name: str) -> str:
+    """A nonce: with a checksum, since one whose bits were flipped could be another call's."""
+    return f"{name}-{crc32(name.encode()):08x}"
 
 
 def nonce_in(body: bytes) -> str:
     """The nonce in a body of ours, or a dash."""
     found = NONCE.search(body)
-    return found[0].decode() if found else NONE
+    return found[0].decode() if found and crc32(found[1]) == int(found[2], 16) else NONE
 
 
 class Recorder(Protocol):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.history import KINDS, NONE, History, Journal, Left, line_of, parsed
 from tests.faults.quiet import leaks
-from tests.faults.recorder import nonce_in
+from tests.faults.recorder import nonce_in, sealed
 
 
 @pytest.mark.parametrize("letter", KINDS)
@@ -30,12 +30,21 @@ def test_a_journal_is_read_without_the_half_line_of_a_process_that_was_killed(tm
     assert History.read(tmp_path).of(Left) == [Left("c", "d", 3, 4), Left("a", "b", 1, 2)]
 
 
+NONCE = sealed("n-0a-1-17")
+
+
 @pytest.mark.parametrize(
     ("body", "nonce"),
-    [(b"n-0a-1-17 work 20", "n-0a-1-17"), (b"re n-0a-1-17", "n-0a-1-17"), (b"", NONE), (b"n-0a-1", NONE)],
+    [
+        (f"{NONCE} work 20", NONCE),
+        (f"re {NONCE}", NONCE),
+        ("", NONE),
+        (NONCE[:-1], NONE),
+        (NONCE.replace("17", "16"), NONE),
+    ],
 )
-def test_a_nonce_is_found_in_a_body(body, nonce):
-    assert nonce_in(body) == nonce
+def test_a_nonce_is_found_in_a_body_if_it_is_whole(body, nonce):
+    assert nonce_in(body.encode()) == nonce
 
 
 def test_a_secret_is_found_in_a_log_and_its_line_is_told():

@@ -6,18 +6,21 @@ import pytest
 
 from activemq.frames import encode
 from tests.faults.history import Acked, Delivered, Published, Receipt, Sent, Spoilt, Told
-from tests.faults.recorder import BridgeRecorder, WorkerRecorder
+from tests.faults.recorder import BridgeRecorder, WorkerRecorder, sealed
 
+NONCE = sealed("n-0a-1-1")
 CONNECTED = encode("CONNECTED", [("version", "1.2")])
 SUBSCRIBE = encode("SUBSCRIBE", [("id", "s1"), ("ack", "client-individual"), ("destination", "/queue/q")])
 MESSAGE = encode(
     "MESSAGE",
     [("subscription", "s1"), ("ack", "a:1"), ("correlation-id", "c"), ("deadline_ms", "17")],
-    b"n-0a-1-1 echo",
+    f"{NONCE} echo".encode(),
 )
 CANCEL = encode("MESSAGE", [("subscription", "x"), ("destination", "/topic/bridge.cancel"), ("correlation-id", "c")])
 REPLY = encode(
-    "SEND", [("destination", "/remote-temp-queue/1"), ("correlation-id", "c"), ("receipt", "r1")], b"re n-0a-1-1"
+    "SEND",
+    [("destination", "/remote-temp-queue/1"), ("correlation-id", "c"), ("receipt", "r1")],
+    f"re {NONCE}".encode(),
 )
 RECEIPT = encode("RECEIPT", [("receipt-id", "r1")])
 ACK = encode("ACK", [("id", "a:1")])
@@ -65,8 +68,8 @@ def test_a_messages_way_is_written_down_in_its_order(worker, told):
     assert worker.recorder.unacknowledged == 0
     assert told.kinds() == [Delivered, Sent, Receipt, Acked]
     delivered, sent, receipt, acked = told
-    assert (delivered.nonce, delivered.correlation_id, delivered.deadline) == ("n-0a-1-1", "c", 17)
-    assert (sent.nonce, sent.receipt, sent.kind, sent.connection) == ("n-0a-1-1", "r1", "reply", 5)
+    assert (delivered.nonce, delivered.correlation_id, delivered.deadline) == (NONCE, "c", 17)
+    assert (sent.nonce, sent.receipt, sent.kind, sent.connection) == (NONCE, "r1", "reply", 5)
     assert (receipt.receipt, receipt.kind) == ("r1", "RECEIPT")
     assert (acked.seat, acked.ack) == (delivered.seat, delivered.ack)
 
@@ -89,7 +92,7 @@ def test_a_new_subscription_is_another_seat(worker, told):
     ],
 )
 def test_what_a_worker_sends_is_a_reply_a_notice_or_a_copy(worker, told, headers, kind):
-    worker.client(encode("SEND", [*headers, ("correlation-id", "c")], b"n-0a-1-1"))
+    worker.client(encode("SEND", [*headers, ("correlation-id", "c")], NONCE.encode()))
     assert [record.kind for record in told] == [kind]
 
 
@@ -126,8 +129,8 @@ def test_what_is_no_stomp_spoils_it(told):
 
 def test_what_a_bridge_publishes_is_seen_and_its_messages_are_counted(told):
     recorder = BridgeRecorder("bridge-1", told.append, 5)
-    request = encode("SEND", [("destination", "/queue/q"), ("correlation-id", "c")], b"n-0a-1-1 echo")
+    request = encode("SEND", [("destination", "/queue/q"), ("correlation-id", "c")], f"{NONCE} echo".encode())
     recorder.from_client(request + encode("SEND", [("destination", "/topic/x")]) + b"\n")
     recorder.from_broker(MESSAGE)
     assert told.kinds() == [Published]
-    assert (told[0].nonce, told[0].correlation_id, recorder.messages) == ("n-0a-1-1", "c", 1)
+    assert (told[0].nonce, told[0].correlation_id, recorder.messages) == (NONCE, "c", 1)

@@ -60,6 +60,13 @@ async def test_check_says_that_no_reply_would_arrive_and_what_the_acceptor_lacks
     assert MULTICAST in said
 
 
+async def test_check_of_a_broker_that_is_set_up_has_nothing_to_log(own_broker, tmp_path: Path, capsys, caplog):
+    """Its reply destination acknowledges by itself; an ACK would be refused."""
+    assert await checked(own_broker, tmp_path, ANYCAST, MULTICAST) == 0
+    assert "✓ replies to jobs" in capsys.readouterr().out
+    assert not [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
 async def test_check_says_that_no_job_would_be_done_without_the_prefix_of_a_jms_queue(
     own_broker, tmp_path: Path, capsys
 ):

@@ -147,7 +147,14 @@ async def peer_of(broker: Shipped, user: str | None, passcode: str | None = None
         first = await peer.next()
         yield peer, first.command if first else ""
     finally:
-        writer.close()
+        await ended(writer)
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    """Give up a connection, with what the broker has not taken, and wait until its socket is closed."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def may(broker: Shipped, user: str, command: str, destination: str) -> bool:
@@ -271,11 +278,11 @@ async def test_there_are_so_many_connections_and_no_more(shipped_broker: Shipped
         assert len(open_ones) > CONNECTIONS // 2
     finally:
         for writer in open_ones:
-            writer.close()
+            await ended(writer)
     async with asyncio.timeout(PATIENCE):
         while True:
             writer, inside = await comes_in()
-            writer.close()
+            await ended(writer)
             if inside:
                 return
             await asyncio.sleep(0.05)
@@ -302,7 +309,7 @@ async def _said(port: int, data: bytes, seconds: float) -> tuple[bytes, bool]:
     except TimeoutError:
         return said, False
     finally:
-        writer.close()
+        await ended(writer)
     return said, True
 
 

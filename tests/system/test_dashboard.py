@@ -75,6 +75,14 @@ async def world(broker, working, queue, browser, tmp_path):
         assert not made.errors
 
 
+async def test_opening_the_page_is_no_problem_of_its_own(world):
+    """A browser asks for /favicon.ico unless a page says what its icon is."""
+    page = await world.page()
+    await expect(page.locator("#ready")).to_have_text("ready")
+    await expect(page.locator("link[rel=icon]")).to_have_attribute("href", "data:,")
+    assert not list(world.bridge.bridge.book.ledger.problems())
+
+
 async def picture(page, name):
     if SCREENSHOTS:
         await page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)

@@ -215,7 +215,7 @@ function barOptions() {
 function lineOptions() {
   const series = ["p50", "p95", "p99"].map((label) => (
     { label, stroke: color(`--${label}`), width: 2, spanGaps: false, value: (_, value) => seconds(value) }));
-  const scale = { range: (_, low, high) => [0, Math.max(high ?? 0, 0.01)] };
+  const scale = { range: (_, low, high) => [0, Math.max(high ?? 0, 0.01) * 1.1] }; // else the highest line is cut in half
   return { cursor: { y: false }, scales: { x: span, y: scale },
     axes: axes((_, values) => values.map((value) => (value ? seconds(value) : "0"))), series: [{}, ...series] };
 }

@@ -78,3 +78,13 @@ async def test_a_route_that_went_and_came_again_has_ended_no_negative_calls(worl
     routes[0].counts.figures.ended("2xx", 0.02)
     step = made.steps()[-1].routes["words"]
     assert (step.outcomes, sum(step.took)) == ({"2xx": 1}, 1)
+
+
+async def test_those_who_may_not_call_are_counted_and_not_timed(world):
+    made, (route,) = world
+    route.counts.figures.ended("2xx", 0.02)
+    for outcome in ("unauthenticated", "forbidden"):
+        route.counts.figures.ended(outcome, 0.0001)
+    steps = made.steps()
+    assert [total(steps, outcome) for outcome in ("2xx", "unauthenticated", "forbidden")] == [1, 1, 1]
+    assert sum(sum(step.routes["words"].took) for step in steps) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.figures.ledger import CALLS, PROBLEMS, Ended, Ledger
+from bridge.figures.ledger import CALLS, PROBLEMS, REFUSED, Ended, Ledger
 
 
 def ended(number, outcome="2xx"):
@@ -47,3 +47,16 @@ def test_an_answer_is_no_problem(outcome):
     ledger = Ledger()
     ledger.note(ended(1, outcome))
     assert not list(ledger.problems())
+
+
+@pytest.mark.parametrize("outcome", ["unauthenticated", "forbidden"])
+def test_those_who_may_not_call_push_no_problem_out(outcome):
+    ledger = Ledger()
+    for number in range(PROBLEMS):
+        ledger.note(ended(number, "deadline")._replace(at=float(number)))
+    for number in range(PROBLEMS, 2 * CALLS):
+        ledger.note(ended(number, outcome)._replace(at=float(number)))
+    ledger.note(ended(2 * CALLS, "no-worker")._replace(at=2.0 * CALLS))
+    listed = [each.outcome for each in ledger.problems()]
+    assert listed == ["no-worker", *[outcome] * REFUSED, *["deadline"] * (PROBLEMS - 1)]
+    assert ledger.find(f"{PROBLEMS - 1:032x}").outcome == "deadline"

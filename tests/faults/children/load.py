@@ -19,7 +19,7 @@ from typing import Any, cast
 from bench.children import loops
 from bench.children.channel import Channel
 from tests.faults.history import CLOSED, LEFT, NONE, OPEN, SECOND, Call, Extra, Journal, Result, now
-from tests.faults.recorder import nonce_in
+from tests.faults.recorder import nonce_in, sealed
 
 LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 CLOSES = re.compile(rb"\nconnection: *close", re.IGNORECASE)
@@ -97,7 +97,7 @@ class Load:
         """Make another call: what it is, and its request."""
         self._count += 1
         plan, dice = self.plan, random.randrange(1_000)
-        nonce = f"{self._prefix}{self._count}"
+        nonce = sealed(f"{self._prefix}{self._count}")
         kind, headers, path = "held", "", "/echo"
         for name in ("job", "keyed", "persistent", "unauthorised"):
             dice -= getattr(plan, name)
@@ -234,7 +234,7 @@ class Load:
     async def _one(self, what: str, wait: int, within: float, bridge: str) -> str:
         """Call once, on a connection of its own; return how it ended."""
         self._count += 1
-        nonce = f"{self._prefix}{self._count}"
+        nonce = sealed(f"{self._prefix}{self._count}")
         body = f"{nonce} {what}"
         request = (
             f"POST /safe HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.key}\r\nConnection: close\r\n"
