@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Final, Literal
 
 from mqbridge.notify import READY, notify
@@ -26,7 +27,8 @@ def counted(number: int, thing: str) -> str:
 
 def say(line: str) -> None:
     """Print a line for people, and for scripts that wait for it, on standard error."""
-    print(f"mqbridge: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # whoever read it is gone, as when a parent was killed: what runs is finished all the same
+        print(f"mqbridge: {line}", file=sys.stderr, flush=True)
 
 
 def say_draining() -> None:

@@ -83,7 +83,9 @@ async def test_a_json_line_for_each_call_says_all_of_it(start, tmp_path):
     assert [line["phase"] for line in calls] == ["answered", "refused", "answered"]
     assert [line["status"] for line in calls] == [200, 503, 200]
     assert {line["caller"] for line in calls} == {"shop"}
-    assert all(line["duration_ms"] > 0 for line in calls)
+    answered, refused, again = (line["duration_ms"] for line in calls)
+    assert answered > 0 <= refused  # uvloop has whole milliseconds, and a refusal takes less than one
+    assert again > 0
     assert (calls[0]["queue_ms"], calls[0]["work_ms"], calls[0]["path"]) == (1.5, 2.5, "/words")
     assert {"time", "level", "pid", "message"} <= set(calls[0])
     for one in lines:
