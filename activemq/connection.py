@@ -267,7 +267,9 @@ class Connection(asyncio.Protocol):
         """Take the answer to CONNECT off the frames."""
         first, *rest = frames
         if first.command == "ERROR":
-            raise ConnectionLostError(f"the broker refused the connection: {reason_of(first)}")
+            where = self.stomp.credentials.where
+            advice = f" Is the login right? See {where}" if where else ""
+            raise ConnectionLostError(f"the broker refused the connection: {reason_of(first)}{advice}")
         if self.greeted.done():
             raise ConnectionLostError("gave up waiting for CONNECTED")
         self.greeted.set_result(None)

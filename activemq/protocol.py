@@ -37,11 +37,15 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who we are to the broker. ``host`` is the virtual host: RabbitMQ wants ``/``, ActiveMQ takes any."""
+    """Who we are to the broker. ``host`` is the virtual host: RabbitMQ wants ``/``, ActiveMQ takes any.
+
+    ``where``: where people set login and passcode, for the message of a refusal; empty: it does not say.
+    """
 
     login: str | None = None
     passcode: str | None = field(default=None, repr=False)
     host: str = "/"
+    where: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what a CONNECT frame cannot carry: STOMP 1.2 has no escapes there."""
@@ -68,7 +72,7 @@ class Stomp:
         self.server = ""  # the CONNECTED frame's `server`, e.g. "ActiveMQ/6.3.1"
         self.send_every = 0.0  # seconds; 0: no beats are due from us
         self.expect_every = 0.0  # seconds; 0: the broker promised none
-        self._credentials = credentials or Credentials()
+        self.credentials = credentials or Credentials()
         self._heartbeat = round(heartbeat * 1_000)
         self._versions = versions
         self._parser = Parser(limits)
@@ -86,7 +90,7 @@ class Stomp:
         self._require(State.NEW)
         self.state = State.CONNECTING
         self._last_sent = self._last_received = now
-        who = self._credentials
+        who = self.credentials
         headers = [("accept-version", self._versions), ("host", who.host)]
         headers.append(("heart-beat", f"{self._heartbeat},{self._heartbeat}"))
         if who.login is not None:

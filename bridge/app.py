@@ -359,7 +359,7 @@ def make_client(broker: Broker, max_body: int | None = None) -> Client:
     passcode = broker.passcode.get_secret_value()
     return Client(
         [Server(url.host, url.port, context if url.tls else None) for url in broker.urls],
-        Credentials(broker.login or None, passcode or None, broker.vhost),
+        Credentials(broker.login or None, passcode or None, broker.vhost, "broker.login and broker.passcode_file"),
         kind=broker.kind,
         declare=broker.declare,
         heartbeat=broker.heartbeat,

@@ -238,7 +238,7 @@ class Lookout:
             )
         elif self._presence.known and not was_known:
             self._silent = False
-            log.info("the broker tells who listens on %d queues", len(self._presence.queues))
+            log.info("the broker tells who listens; queues: %d", len(self._presence.queues))
         self._need(doubt)
         self._roll_ended()
 

@@ -73,7 +73,11 @@ TABLE: Final[Mapping[str, Row]] = {
     "worker-failed": Row(502, "The worker failed", "yes", "The handler raised an error; its log has the trace."),
     "worker-lost": Row(502, "The worker was lost", "maybe", "Its worker died; the route does not hand jobs on."),
     "poisoned": Row(
-        502, "The message was given up", "maybe", "It was lost too many times and has been parked.", extra=("attempts",)
+        502,
+        "The message was given up",
+        "maybe",
+        "It was lost too many times and has been parked; the operator sees it with `mqbridge dlq list`.",
+        extra=("attempts",),
     ),
     "bad-reply": Row(502, "The reply cannot be an answer", "yes", "The worker ran, and answered what HTTP cannot say."),
     "broker-lost": Row(502, "The broker was lost", "maybe", "The connection died while the call waited."),

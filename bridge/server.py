@@ -64,14 +64,14 @@ def run(
     place: Place | None = None,
     beside: Beside | None = None,
     make: MakeBridge = Bridge,
+    on_drain: Callable[[], None] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; return how many calls were still held when the time to drain was over.
 
     ``on_ready`` is called with the addresses, e.g. ``http://127.0.0.1:8080``, once calls are accepted and the broker
     is connected. ``load`` reads the settings anew, at SIGHUP. ``place``: among several processes.
-    ``beside``: what stands in for a broker, and runs for as long as calls are served. ``make`` makes the bridge. Raises
-    :class:`BindError` and
-    :class:`StoreRefusedError`.
+    ``beside``: what stands in for a broker, and runs for as long as calls are served. ``make`` makes the bridge.
+    ``on_drain`` is called when a signal has come. Raises :class:`BindError` and :class:`StoreRefusedError`.
     """
     implementation, why = choose(settings.server)
     log.info("HTTP server: %s (%s)", implementation, why)
@@ -82,7 +82,9 @@ def run(
         loop_factory = uvloop.new_event_loop
     _allow_many_connections()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        serving = functools.partial(serve, settings, implementation, on_ready, drain_on, load, place, make=make)
+        serving = functools.partial(
+            serve, settings, implementation, on_ready, drain_on, load, place, make=make, on_drain=on_drain
+        )
         return runner.run(serving() if beside is None else _serve_beside(beside, serving))
 
 
@@ -95,6 +97,7 @@ async def serve(
     place: Place | None = None,
     connect: Connect | None = None,
     make: MakeBridge = Bridge,
+    on_drain: Callable[[], None] | None = None,
 ) -> int:
     """Serve on the running loop; see :func:`run`. Setting ``stop`` does what SIGTERM does."""
     sockets = listen(settings.server.bind) if place is None else place.sockets
@@ -125,6 +128,8 @@ async def serve(
             await asyncio.wait([server, stopping, refused], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             refused.cancel()
+            if stop.is_set() and on_drain is not None:
+                on_drain()
             left = await _drain(bridge, settings.server.drain, hurry)
             await bridge.stop()  # before the server: whatever is still held is told, and not cut without a word
             closing.set()
@@ -183,14 +188,14 @@ async def _announce(bridge: Bridge, listening: asyncio.Event, on_ready: Callable
 async def _drain(bridge: Bridge, timeout: float, hurry: asyncio.Event) -> int:
     """Finish what is held; a second signal is somebody who does not want to wait."""
     if bridge.admission.held:
-        log.warning("draining: %d calls are held, at most %g s", bridge.admission.held, timeout)
+        log.warning("draining: calls held: %d, for at most %g s", bridge.admission.held, timeout)
     drained = asyncio.create_task(bridge.admission.drain(timeout))
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
     drained.cancel()
     hurried.cancel()
     if bridge.admission.held:
-        log.error("%d calls were still held at the end and are given up", bridge.admission.held)
+        log.error("given up at the end: calls still held: %d", bridge.admission.held)
     return bridge.admission.held
 
 

@@ -11,9 +11,8 @@ def render() -> str:
     """Return Markdown: an overview by status, then each problem with what to do about it."""
     rows = sorted(TABLE.items(), key=lambda item: (item[1].status, item[0]))
     overview = [f"| {row.status} | [`{name}`](#{name}) | {_ran(row)} | {row.title} |" for name, row in rows]
-    return "\n".join(
-        ["| status | name | ran | |", "|---|---|---|---|", *overview, "", *(_section(name, row) for name, row in rows)]
-    )
+    head = ["| status | name | ran | what it is |", "|---|---|---|---|"]
+    return "\n".join([*head, *overview, "", *(_section(name, row) for name, row in rows)])
 
 
 def _ran(row: Row) -> str:

@@ -15,11 +15,11 @@ import typer
 from mqbridge import __version__, cli_calls, cli_dlq, cli_jobs, cli_key
 from mqbridge.console import CommandError, log_to_stderr, say
 from mqbridge.examples import examples
+from mqbridge.helping import make_app
 from mqbridge.options import DEFAULT_URL, AdminKeyFile, AsJson, LogLevel, Url
 
-app = typer.Typer(
+app = make_app(
     name="mqbridge",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="HTTP in, ActiveMQ in the middle, idle workers out.",
@@ -250,7 +250,7 @@ def broker_files(
 
 @app.command(
     epilog=examples(
-        "mqbridge work hello:worker --concurrency 8 --reload",
+        "mqbridge work hello:worker --login bridge --passcode-file var/broker/passcode --reload",
         "mqbridge work --asgi app:app --queue words",
         "mqbridge work hello:worker --http :8080",
     )

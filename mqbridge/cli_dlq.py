@@ -10,13 +10,13 @@ import typer
 
 from mqbridge.console import CommandError
 from mqbridge.examples import examples
+from mqbridge.helping import make_app
 from mqbridge.options import DEFAULT_URL, AdminKeyFile, AsJson, Url
 
 if TYPE_CHECKING:
     from mqbridge.commands.dlq import Desk
 
-app = typer.Typer(
-    no_args_is_help=True,
+app = make_app(
     help="Look at dead letters, replay them or drop them, by way of a running bridge.",
     epilog=examples("MQBRIDGE_ADMIN_KEY=… mqbridge dlq list"),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mqbridge.examples import examples
+from mqbridge.helping import make_app
 from mqbridge.options import DEFAULT_URL, DEFAULT_URLS, AdminKeyFile, AsJson, KeyFile, Output, Url, Urls
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     from mqbridge.commands.jobs import Jobs
 
-app = typer.Typer(
-    no_args_is_help=True,
+app = make_app(
     help="Look at jobs, wait for them, cancel them, by way of a running bridge. With the admin key: all callers' jobs.",
     epilog=examples("mqbridge jobs list --state running", "mqbridge jobs follow 8c1f0d4e2b7a4c55a0e6b1c2d3e4f506"),
 )

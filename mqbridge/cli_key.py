@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from mqbridge.examples import examples
+from mqbridge.helping import make_app
 from mqbridge.options import AsJson  # noqa: TC001 - as above
 
-app = typer.Typer(
-    no_args_is_help=True,
+app = make_app(
     help="Keys of callers and of the operator.",
     epilog=examples("mqbridge key new shop"),
 )

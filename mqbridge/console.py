@@ -19,9 +19,24 @@ class CommandError(Exception):
         self.code = code
 
 
+def counted(number: int, thing: str) -> str:
+    """Return ``1 route`` or ``2 routes``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def say(line: str) -> None:
     """Print a line for people, and for scripts that wait for it, on standard error."""
     print(f"mqbridge: {line}", file=sys.stderr, flush=True)
+
+
+def say_draining() -> None:
+    """Say that a signal has come, and that what runs is finished first."""
+    say("draining; a second signal ends it at once")
+
+
+def say_ended() -> None:
+    """Say that a service is over, as the last line of one that drained."""
+    say("ended")
 
 
 def announce(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from activemq import Credentials
 from bridge.settings.secrets import read_secret as read_secret_file
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LOGIN = "MQBRIDGE_BROKER__LOGIN"
 PASSCODE = "MQBRIDGE_BROKER__PASSCODE"
+_LOGIN_IS: Final = f"--login and --passcode-file, or {LOGIN} and {PASSCODE}"
 ADMIN_KEY = "MQBRIDGE_ADMIN_KEY"
 KEY = "MQBRIDGE_KEY"
 CONFIG = "MQBRIDGE_CONFIG"
@@ -36,7 +37,7 @@ def credentials(login: str | None, passcode_file: Path | None, vhost: str = "/")
     """
     passcode = read_secret(passcode_file) if passcode_file else os.environ.get(PASSCODE)
     try:
-        return Credentials(login or os.environ.get(LOGIN), passcode, vhost)
+        return Credentials(login or os.environ.get(LOGIN), passcode, vhost, _LOGIN_IS)
     except ValueError as error:
         raise CommandError(str(error), 2) from error
 

@@ -16,7 +16,7 @@ def print_shelves(shelves: Sequence[Mapping[str, Any]]) -> None:
     """Print the queues that hold anything."""
     filled = [shelf for shelf in shelves if shelf["count"] or shelf["more"]]
     if not filled:
-        print(f"no dead letters in {len(shelves)} queues")
+        print(f"no dead letters in {', '.join(printable(shelf['queue']) for shelf in shelves) or 'any queue'}")
         return
     table = make_table("queue", "kind", "of the routes", right=["messages"])
     for shelf in filled:

@@ -31,8 +31,10 @@ def run(work: Coroutine[Any, Any, int]) -> int:
 
 
 @contextmanager
-def stop_signals(same: float = _SAME) -> Iterator[asyncio.Event]:
+def stop_signals(same: float = _SAME, on_stop: Callable[[], None] | None = None) -> Iterator[asyncio.Event]:
     """Give an event that SIGINT and SIGTERM set; a second signal ends the process at once.
+
+    ``on_stop`` is called at the first, in the loop.
 
     In a child that :func:`drained_with_parent` has arranged, what comes within ``same`` seconds is the same signal.
     """
@@ -46,6 +48,8 @@ def stop_signals(same: float = _SAME) -> Iterator[asyncio.Event]:
             os._exit(128 + number)
         if not stop.is_set() and _is_told_of_death():
             not_before = loop.time() + same
+        if not stop.is_set() and on_stop is not None:
+            on_stop()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -53,18 +53,18 @@ class Progress:
     def _tell(self) -> None:
         pause = FIRST_AFTER
         while True:
-            say(" ".join(part for part in (f"{self._what} …", self._parts, self.now) if part))
+            say(f"{self._what} … {', '.join(part for part in (self._parts, self.now) if part)}".rstrip())
             pause = min(2 * pause, LONGEST_PAUSE)
             if self._over.wait(pause):
                 return
 
     def _show(self, console: Console) -> None:
         with _bar(console) as bar:
-            task = bar.add_task(self._what, parts="", now="", total=None)
+            task = bar.add_task(self._what, told="", total=None)
             bar.tasks[0].start_time = bar.get_time() - FIRST_AFTER
             while not self._over.wait(_LOOK):
-                parts, now = self._parts, self.now[:_WORDS]
-                bar.update(task, total=self.total, completed=self.done, parts=parts, now=now)
+                told = ", ".join(part for part in (self._parts, self.now[:_WORDS]) if part)
+                bar.update(task, total=self.total, completed=self.done, told=told)
 
     @property
     def _parts(self) -> str:
@@ -78,7 +78,7 @@ def _bar(console: Console) -> Bar:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[parts]} {task.fields[now]}", markup=False),
+        TextColumn("{task.fields[told]}", markup=False),
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, redirect_stdout=False)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.tracing import Tracing as BridgeTracing
     from consumers.tracing import Tracing as WorkerTracing
+    from mqbridge.exporting import Exporter
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +45,25 @@ def tracer_provider(service: str, settings: Settings | None = None) -> Iterator[
     if not is_wanted(settings, environment()):
         yield None
         return
-    provider = _make(service, settings)
+    from mqbridge.exporting import Exporter  # noqa: PLC0415 - an extra
+
+    exporter = Exporter(f"{settings.endpoint}/v1/traces" if settings.endpoint else None)
+    provider = _make(service, settings, exporter)
     _tell_log()
     try:
         yield provider
     finally:
-        _leave(provider)
+        _leave(provider, exporter)
 
 
-def _leave(provider: TracerProvider) -> None:
+def _leave(provider: TracerProvider, exporter: Exporter) -> None:
     """Send what is left. A collector that does not answer is not waited for as long as the SDK would."""
+    exporter.hurry()
     leaving = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
     leaving.start()
     leaving.join(LAST_SPANS)
+    if not leaving.is_alive():  # else what it says is not for the last lines of the log
+        exporter.forget()
 
 
 def is_wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
@@ -82,8 +89,7 @@ def is_wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
     return True
 
 
-def _make(service: str, settings: Settings) -> TracerProvider:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra
+def _make(service: str, settings: Settings, exporter: Exporter) -> TracerProvider:
     from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
@@ -98,8 +104,7 @@ def _make(service: str, settings: Settings) -> TracerProvider:
         resource=named.merge(Resource({SERVICE_VERSION: version("activemq-rest-bridge")})),
         shutdown_on_exit=False,
     )
-    endpoint = f"{settings.endpoint}/v1/traces" if settings.endpoint else None
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 

@@ -96,7 +96,7 @@ def _section(words: list[str], command: Any) -> str:  # noqa: ANN401
     lines += [_text(" ".join(paragraph.split())) + "\n.PP" for paragraph in command.help.split("\n\n")]
     for parameter in shown:
         lines += [".TP", _names(parameter), _text(_meaning(parameter))]
-    examples = [line for line in (command.epilog or "").split("\n\n") if line.startswith("$ ")]
+    examples = [line for line in (command.epilog or "").replace("\b\n", "").split("\n\n") if line.startswith("$ ")]
     if examples:
         lines += [".PP", *(".EX", *(_text(example) for example in examples), ".EE")]
     return "\n".join(lines) + "\n"

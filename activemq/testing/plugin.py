@@ -11,7 +11,7 @@ import re
 import secrets
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 
@@ -46,19 +46,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def activemq_broker(pytestconfig: pytest.Config) -> Iterator[RealBroker]:
     """Give a real broker, one for the session. Its queues are shared by all tests: take ``activemq_queue``."""
-    missing = _option(pytestconfig, "missing") or "fail"
-    if missing not in _MISSING:
-        raise pytest.UsageError(f"activemq_missing: {missing!r}: must be fail or skip")
-    which = _choose(pytestconfig)
     with ExitStack() as stack:
         try:
-            broker = stack.enter_context(which)
-        except ValueError as error:
-            raise pytest.UsageError(f"activemq_broker: {error}") from error
-        except Exception as error:
-            if missing == "skip":
-                pytest.skip(f"no broker to test against: {error}")
-            raise
+            missing = _missing(pytestconfig)
+            broker = stack.enter_context(_choose(pytestconfig))
+        except (ValueError, pytest.UsageError) as error:
+            said = str(error) if isinstance(error, pytest.UsageError) else f"activemq_broker: {error}"
+            pytest.exit(said, pytest.ExitCode.USAGE_ERROR)  # raised in a fixture, a UsageError would have a trace
+        except Exception as error:  # noqa: BLE001 - what engines and their clients raise is theirs; it is told
+            _cannot_be_had(pytestconfig, missing, error)
         yield broker
 
 
@@ -81,6 +77,26 @@ def activemq_queues(request: pytest.FixtureRequest) -> Callable[[str], str]:
 def activemq_queue(activemq_queues: Callable[[str], str]) -> str:
     """Give the name of a queue that no other test uses."""
     return activemq_queues("queue")
+
+
+def _missing(config: pytest.Config) -> str:
+    """Return what to do if the broker cannot be had; raises ``pytest.UsageError``."""
+    missing = _option(config, "missing") or "fail"
+    if missing not in _MISSING:
+        raise pytest.UsageError(f"activemq_missing: {missing!r}: must be fail or skip")
+    return missing
+
+
+def _cannot_be_had(config: pytest.Config, missing: str, error: Exception) -> NoReturn:
+    """Skip, or fail in a line: docker-py's own traces have hundreds, and say no more. ``--full-trace`` shows them."""
+    said = f"no broker to test against: {error or type(error).__name__}"
+    if missing == "skip":
+        pytest.skip(said)
+    if config.getoption("fulltrace"):
+        raise error
+    pytest.fail(
+        f"{said}\n(activemq_missing = skip skips these tests; --full-trace shows where it failed)", pytrace=False
+    )
 
 
 def _option(config: pytest.Config, name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.endpoints.gate import Gate
 
 PREFIXES = ("/-/", "/problems/")  # and published.PATHS
+_CODE: Final = re.compile(r"`([^`]+)`")
 _NO_STORE = {"cache-control": "no-store"}
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -78,7 +80,7 @@ def make_pages(
             name=name,
             status=row.status,
             title=escape(row.title),
-            meaning=escape(row.meaning),
+            meaning=_CODE.sub(r"<code>\1</code>", escape(row.meaning)),
             ran=_RAN[row.ran] if row.ran else "This is not about a call.",
         )
         return HTMLResponse(page)

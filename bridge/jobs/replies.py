@@ -143,7 +143,7 @@ class ReplyKeeper:
                 self._on_told(reply.job_id)
         else:
             kind = kind_of(reply.frame)
-            self._drop(reply, f"{kind} of a job that is {_state_of(job)}")
+            self._drop(reply, f"{kind} that came twice, or of an attempt that is over (the job is {_state_of(job)}),")
             if kind == "started" and (job is None or job.is_final):
                 self._withdraw(reply.job_id)  # its worker has not heard that it is over: it was not there yet
 

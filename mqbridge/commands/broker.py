@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from activemq.embedded import EmbeddedBroker, Login, Role
 from activemq.errors import EmbeddedBrokerError, PortInUseError
-from mqbridge.console import CommandError, announce, say
+from mqbridge.console import CommandError, announce, say, say_ended
 from mqbridge.environment import places, read_secret
 from mqbridge.lifetime import entered, stop_signals
 from mqbridge.progress import Progress
@@ -55,7 +55,7 @@ async def run_broker(
         )
     except ValueError as error:
         raise CommandError(str(error), 2) from error
-    with stop_signals() as stop:
+    with stop_signals(on_stop=lambda: say("stopping the broker")) as stop:
         stopping = asyncio.create_task(stop.wait())
         try:
             async with AsyncExitStack() as stack:
@@ -80,6 +80,7 @@ async def run_broker(
             raise CommandError(str(error)) from error
         finally:
             stopping.cancel()
+    say_ended()
     return 0
 
 

@@ -18,6 +18,7 @@ from bridge.jobs.link import REPLIES
 from bridge.jobs.store import StoreRefusedError, StoreUnavailableError
 from bridge.server import choose
 from bridge.settings import Settings, SettingsError, load
+from mqbridge.console import counted
 from mqbridge.environment import environment
 from mqbridge.progress import Progress
 
@@ -69,7 +70,7 @@ async def _look(config: Path) -> list[Finding]:
         return [
             Finding("configuration", ok=False, detail=str(error), advice="correct these keys; docs/configuration.md")
         ]
-    findings = [Finding("configuration", ok=True, detail=f"{config}: {len(settings.routes)} routes")]
+    findings = [Finding("configuration", ok=True, detail=f"{config}: {counted(len(settings.routes), 'route')}")]
     findings += [Finding("configuration", ok=True, detail=note, warning=True) for note in settings.notes]
     findings.append(Finding("HTTP server", ok=True, detail=" (".join(choose(settings.server)) + ")"))
     with Progress("asking the broker"):
@@ -211,7 +212,7 @@ async def _look_at_workers(bridge: Bridge) -> list[Finding]:
     findings = []
     for queue in bridge.presence.queues.values():
         if queue.listeners > 0:
-            detail, advice = f"{queue.listeners} idle or busy slots listen", ""
+            detail, advice = f"{counted(queue.listeners, 'slot')} of workers, idle or busy", ""
         elif queue.listeners == 0:
             detail, advice = "nobody listens: calls get 503 no-worker", "start a worker: `mqbridge work MODULE:NAME`"
         else:

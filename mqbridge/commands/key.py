@@ -64,7 +64,7 @@ def new_key(
 
 def _table(name: str | None, key_sha256: str, routes: Sequence[str]) -> str:
     if name is None:
-        return f'[admin]\nkey_sha256 = "{key_sha256}"'
+        return f'\n[admin]\nkey_sha256 = "{key_sha256}"'
     listed = ", ".join(f'"{route}"' for route in routes)
     hint = "" if routes else "  # the names of the routes that it may call"
     return f'\n[[caller]]\nname = "{name}"\nkey_sha256 = "{key_sha256}"\nroutes = [{listed}]{hint}'

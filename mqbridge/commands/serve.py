@@ -24,7 +24,7 @@ from bridge.settings import Admin, Settings, SettingsError, load
 from mqbridge.commands.children import spawn
 from mqbridge.commands.key import make_key
 from mqbridge.commands.processes import READY, Kind, Supervisor
-from mqbridge.console import CommandError, announce, log_to_stderr, say
+from mqbridge.console import CommandError, announce, log_to_stderr, say, say_draining, say_ended
 from mqbridge.environment import ADMIN_KEY_SHA256, FOLDER, SESSIONS, environment
 from mqbridge.lifetime import without_threads
 from mqbridge.notify import NOTIFY_SOCKET
@@ -58,7 +58,9 @@ def serve(config: Path, log_level: str | None = None, place: Place | None = None
                 load=lambda: _again(config, settings.admin),
                 place=place,
                 make=partial(Bridge, tracing=bridge_spans(provider)),
+                on_drain=say_draining,
             )
+            say_ended()
     except BindError as error:
         raise CommandError(str(error)) from error
     except StoreRefusedError as error:

@@ -12,7 +12,7 @@ from activemq.servers import tls_context
 from consumers import Worker
 from consumers.watchdog import Patience
 from consumers.worker import SubscriptionRefusedError
-from mqbridge.console import CommandError, announce
+from mqbridge.console import CommandError, announce, say_draining, say_ended
 from mqbridge.health import HealthFileError, health_file
 from mqbridge.lifetime import stop_signals
 from mqbridge.tracing import tracer_provider, worker_spans
@@ -42,7 +42,7 @@ async def run_worker(
         queues = ", ".join(f"{queue} × {number}" for queue, number in worker.slots(concurrency).items())
     except ValueError as error:
         raise CommandError(f"--concurrency: {error}", 2) from error
-    with stop_signals() as stop:
+    with stop_signals(on_stop=say_draining) as stop:
 
         def state() -> str:
             return "draining" if stop.is_set() else "ready" if client.connected else "without a broker"
@@ -58,6 +58,7 @@ async def run_worker(
             raise CommandError(f"{error}; may this login read the queue?") from error
         except HealthFileError as error:
             raise CommandError(f"--health-file {error}", 2) from error
+    say_ended()
     return 0
 
 

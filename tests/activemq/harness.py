@@ -184,11 +184,12 @@ class Owner:
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.lost: list[Exception] = []
+        self.credentials = Credentials()
 
     async def open(
         self, port: int, *, heartbeat: float = 0.0, cls: type[Connection] = Connection, **options: object
     ) -> Connection:
-        stomp = Stomp(Credentials(), heartbeat)
+        stomp = Stomp(self.credentials, heartbeat)
         return await cls.open(HOST, port, stomp, self.frames.append, self.lost.append, **options)
 
     def reason(self) -> str:

@@ -14,7 +14,7 @@ from activemq.errors import (
     ConnectionLostError,
 )
 from activemq.frames import encode
-from activemq.protocol import State
+from activemq.protocol import Credentials, State
 from activemq.testing import FakeBroker
 from tests.activemq.harness import BIG, FRAME, HOST, Eventually, Owner, fill
 
@@ -113,6 +113,15 @@ async def test_an_answer_that_is_no_welcome(server, owner: Owner, answer: bytes,
     assert reason in str(failed.value)
     await wire.eof()
     assert owner.lost == []
+
+
+async def test_a_refused_login_says_where_it_is_set(server, owner: Owner) -> None:
+    owner.credentials = Credentials("x", "y", where="--login")
+    opening = asyncio.create_task(owner.open(server.port))
+    wire = await server.accept(b"ERROR\nmessage:no.\n\n\0")
+    with pytest.raises(ConnectFailedError, match=r"refused the connection: no\. Is the login right\? See --login$"):
+        await opening
+    await wire.eof()
 
 
 async def test_a_peer_that_closes_before_connected(server, owner: Owner) -> None:

@@ -104,9 +104,23 @@ def test_what_cannot_be_meant_is_refused_by_name(project: pytest.Pytester, optio
         run(project, *options, "--activemq-missing=skip") if "perhaps" not in options[0] else run(project, *options)
     )
 
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = result.stdout.str() + result.stderr.str()
+    assert len([line for line in said.splitlines() if says in line]) == 1
+    assert "Traceback" not in said
+    assert "plugin.py" not in said
+    assert "secret" not in said
+
+
+def test_no_container_engine_is_told_in_a_line_and_not_in_a_trace(project: pytest.Pytester, monkeypatch):
+    pytest.importorskip("testcontainers")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+    result = run(project, "--activemq-broker=container")
+
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*{says}*"])
-    result.stdout.no_fnmatch_line("*UsageError*secret*")
+    result.stdout.fnmatch_lines(["no broker to test against: *", "(activemq_missing = skip skips these tests*"])
+    assert len(result.outlines) < 30
 
 
 def test_one_that_does_not_answer_fails_the_tests(project: pytest.Pytester, there: EmbeddedBroker, monkeypatch):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from dataclasses import replace
 
@@ -16,6 +14,7 @@ from activemq.testing import FakeBroker
 from bridge.settings import Route
 from tests.bridge.callers import until
 from tests.bridge.harness import ToldWorker, running, settings_for
+from tests.stopping import go_on, hang
 
 pytestmark = pytest.mark.every_broker
 
@@ -106,11 +105,11 @@ async def test_a_real_broker_hangs_is_killed_and_comes_back(own_broker, implemen
         running(settings_for(broker, ROUTES, publish_timeout=0.3), implementation) as bridge,
         ToldWorker(broker, "echo") as worker,
     ):
-        os.kill(broker.pid, signal.SIGSTOP)
+        await hang(broker.pid)
         try:
             check(await bridge.call(body=b"unconfirmed"), "broker-unavailable", "maybe")
         finally:
-            os.kill(broker.pid, signal.SIGCONT)
+            go_on(broker.pid)
         assert (await worker.request("echo")).body == b"unconfirmed"
 
         # A broker that has just started on a busy machine may take longer than that for its first receipts.

@@ -93,6 +93,8 @@ def test_an_empty_file_gives_the_documented_defaults():
         "vhost": "/",
         "declare": True,
         "tls_ca": None,
+        "tls_certificate": None,
+        "tls_key": None,
         "heartbeat": 10.0,
         "publish_timeout": 5.0,
         "max_frame": 4_194_304,

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from activemq.protocol import PATIENCE
 from tests.ha import report
 from tests.ha.load import HOLDERS, Load
 from tests.ha.site import Site, load_until
+from tests.stopping import go_on, hang
 
 HEARTBEAT = 10.0  # seconds, the default of broker.heartbeat
 AFTERWARDS = 8.0  # seconds; time for the one that hung to look at its lock
@@ -89,13 +88,13 @@ async def test_a_live_broker_that_hangs_is_replaced_and_never_serves_beside_the_
         loop = asyncio.get_running_loop()
         live = await site.live()
         other = site.pair.partner(live)
+        await hang(live.pid)
         stopped = loop.time()
-        os.kill(live.pid, signal.SIGSTOP)
         try:
             await load_until(load, lambda: load.first_reply_after(stopped) is not None, "the bridge is well again")
             assert await other.is_live()
         finally:
-            os.kill(live.pid, signal.SIGCONT)
+            go_on(live.pid)
         resumed = loop.time()
         await load_until(load, lambda: any(one.began > resumed + AFTERWARDS for one in load.calls), "calls go on")
         assert await other.is_live()
@@ -110,14 +109,14 @@ async def test_on_a_shared_file_system_a_live_broker_that_hangs_keeps_its_lock(t
     async with Site(SHARED_FILE, tmp_path, heartbeat=1.0) as site, Load(site.bridge.port) as load:
         loop = asyncio.get_running_loop()
         live = await site.live()
+        await hang(live.pid)
         stopped = loop.time()
-        os.kill(live.pid, signal.SIGSTOP)
         try:
             await load_until(load, lambda: "broker-unavailable" in {one.how for one in load.after(stopped)}, "503")
             await load_until(load, lambda: any(one.began > stopped + AFTERWARDS for one in load.calls), "time goes by")
             assert not await site.pair.partner(live).is_live()
         finally:
-            os.kill(live.pid, signal.SIGCONT)
+            go_on(live.pid)
         resumed = loop.time()
         await load_until(load, lambda: load.first_reply_after(resumed) is not None, "the bridge is well again")
         assert await live.is_live()

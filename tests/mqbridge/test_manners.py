@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -142,13 +143,6 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]")
 MQBRIDGE = [sys.executable, "-m", "mqbridge"]
 
 
-def test_colours_are_for_terminals_that_want_them():
-    assert COLOUR.search(at_a_terminal(*MQBRIDGE, "serve", "--help"))
-    assert not COLOUR.search(at_a_terminal(*MQBRIDGE, "serve", "--help", NO_COLOR="1"))
-    assert "\x1b" not in run("serve", "--help").out
-    assert "\x1b" not in at_a_terminal(*MQBRIDGE, "serve", "--help", TERM="dumb")
-
-
 WAITING = """
 import mqbridge.progress as progress, sys, time
 progress.FIRST_AFTER = 0.05
@@ -156,6 +150,22 @@ with progress.Progress("digging", total=4) as digging:
     digging.done = 3
     time.sleep(1.0)
 """
+
+
+def test_colours_are_for_terminals_that_want_them():
+    assert COLOUR.search(at_a_terminal(sys.executable, "-c", WAITING))
+    assert not COLOUR.search(at_a_terminal(sys.executable, "-c", WAITING, NO_COLOR="1"))
+    assert "\x1b" not in at_a_terminal(sys.executable, "-c", WAITING, TERM="dumb")
+
+
+@pytest.mark.parametrize("words", [["broker"], ["work"], ["forward"], ["serve"]], ids=" ".join)
+def test_help_cuts_nothing_at_80_columns(words):
+    ran = at_a_terminal(*MQBRIDGE, *words, "--help")
+    command: Any = get_command(app).commands[words[0]]  # type: ignore[attr-defined]  # it is a group
+    for parameter in command.params:
+        for name in () if parameter.hidden else (*parameter.opts, *([parameter.envvar] if parameter.envvar else [])):
+            assert name in ran
+    assert max(len(line) for line in ran.splitlines() if "$ " not in line) <= 80
 
 
 def test_who_waits_at_a_terminal_sees_a_bar_that_leaves_nothing():

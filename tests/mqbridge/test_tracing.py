@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +193,40 @@ def test_nothing_needs_the_extra_before_it_is_asked_for() -> None:
     names = ("bridge.app", "consumers.worker", *(f"mqbridge.commands.{name}" for name in ("serve", "work", "direct")))
     program = f"import sys; sys.modules['opentelemetry'] = None; import {', '.join(names)}"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+class Collecting(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.server.status)  # type: ignore[attr-defined]  # ours, see below
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_collector_that_takes_nothing_is_told_of_once_and_once_when_it_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collecting) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            settings = SETTINGS.model_copy(update={"endpoint": f"http://127.0.0.1:{server.server_port}"})
+            with tracer_provider("usual", settings) as provider:
+                assert provider is not None
+                for status in (400, 400, 200, 200, 400, 400):
+                    server.status = status  # type: ignore[attr-defined]  # for the handler
+                    provider.get_tracer("here").start_span("one").end()
+                    provider.force_flush()
+        finally:
+            server.shutdown()
+            thread.join()
+    said = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert [line.partition(":")[0] for line in said] == [
+        "traces cannot be sent, and are dropped until they can",
+        "traces can be sent again",
+        "traces cannot be sent, and are dropped until they can",
+    ]
+    assert "400" in said[0]

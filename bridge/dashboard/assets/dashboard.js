@@ -45,6 +45,11 @@ function cell(content, options = {}) {
   return td;
 }
 
+/** A sentence whose `names` are set as code: text nodes and elements, never markup of somebody's. */
+function prose(text) {
+  return (text ?? "–").split(/`([^`]+)`/).map((part, at) => (at % 2 ? make("code", part) : part));
+}
+
 // -- numbers for people
 
 function seconds(value) {
@@ -239,7 +244,7 @@ function showProblems(problems) {
     const row = make("tr");
     const look = make("button", call.correlation_id, { type: "button", class: "plain", onclick: () => showCall(call.correlation_id) });
     row.append(cell(clock(call.received), { "data-label": "when" }), cell(call.route, { "data-label": "route" }),
-      cell(call.outcome, { "data-label": "problem" }), cell(call.detail, { class: "wrap wide" }),
+      cell(call.outcome, { "data-label": "problem" }), cell(prose(call.detail), { class: "wrap wide" }),
       cell(call.caller, { "data-label": "caller" }), cell([look], { class: "id wide" }));
     return row;
   });

@@ -1,23 +1,15 @@
 """A real broker that dies, hangs and comes back; heart-beats as it takes them."""
 
 import asyncio
-import os
-import signal
 import uuid
-from pathlib import Path
 
 import pytest
 
 from activemq.errors import ConnectionLostError
 from activemq.frames import encode
+from tests.stopping import go_on, hang
 
 pytestmark = pytest.mark.every_broker
-
-
-def stopped(pid: int) -> bool:
-    """Whether all threads of a process have stopped: the signal takes a moment to reach them."""
-    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(state == "T" for state in states)
 
 
 @pytest.mark.slow
@@ -32,8 +24,7 @@ async def test_after_a_kill_the_client_is_well_again_by_itself(
     await send(client, f"/queue/{queue}", b"kept", persistent="true")
     first = await work.next()
     await send(client, f"/queue/{queue}", b"not kept")
-    os.kill(broker.pid, signal.SIGSTOP)  # so that what is published now is still unanswered when it dies
-    await eventually(lambda: stopped(broker.pid))
+    await hang(broker.pid)  # so that what is published now is still unanswered when it dies
     receipt = uuid.uuid4().hex
     data = encode("SEND", [("destination", f"/queue/{queue}"), ("receipt", receipt)], b"on its way")
     waiting = asyncio.create_task(client.request_receipt(data, receipt, timeout=60))
@@ -58,12 +49,12 @@ async def test_after_a_kill_the_client_is_well_again_by_itself(
 async def test_a_hung_broker_is_noticed_and_found_again(own_broker, target_of, join, eventually) -> None:
     broker = await own_broker()
     client = await join(target_of(broker), heartbeat=0.5, connect_timeout=1.0)
-    os.kill(broker.pid, signal.SIGSTOP)
+    await hang(broker.pid)
     try:
         await eventually(lambda: not client.connected)
         assert "no sign of life" in str(client.last_error) or "did not answer" in str(client.last_error)
     finally:
-        os.kill(broker.pid, signal.SIGCONT)
+        go_on(broker.pid)
     await eventually(lambda: client.connected)
 
 
