@@ -295,11 +295,9 @@ def counters_agree(history: History) -> Iterator[Violation]:
     seen: dict[tuple[str, int], Count[str]] = defaultdict(Count)
     unseen: Count[tuple[str, int]] = Count()
     lives = dict(told.keys())
-    for call in history.of(Call):
+    for call in (call for call in history.of(Call) if not _is_bare(call)):
         life = call.bridge, lives.get(call.bridge, 0)
         if life not in told or call.sent < life[1]:
-            continue
-        if _is_bare(call):
             continue
         if call.status in (CLOSED, LEFT, OPEN):
             unseen[life] += 1
