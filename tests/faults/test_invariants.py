@@ -151,6 +151,8 @@ DEFECTS: dict[str, tuple[int, str, list[Record]]] = {
     "a refusal of a bridge that does not drain": (9, "w", without(good(), Drained)),
     "a message for a call without a right": (10, "s", [*good(), Published("s", T + 1_000, "bridge-1", "id-s")]),
     "an execution of a call without a right": (10, "s", [*good(), Begun("s", T + 1_000, "worker-1", 1, 0)]),
+    "a call without a right, refused by the bridge for another reason": (
+        10, "s", changed(good(), Call, "s", status=400, problem="invalid-request")),
     "a call without a right, answered": (10, "s", changed(good(), Call, "s", status=200, problem=NONE, echoed="s")),
     "a secret in a log": (11, NONE, [*good(), Leak("admin key", "bridge-1.log", 17)]),
     "a counter that is too low": (12, NONE, [*without(good(), Counter), Counter("bridge-1", 1, "2xx", 1)]),
@@ -204,6 +206,8 @@ GOOD = {
     "what is on a connection whose bytes were changed": [*without(good(), Sent, "a"), Spoilt(T, 7)],
     "an ACK in good time, and the next message": [
         *good(), Delivered("b", T + 7_001, "worker-1", "7/s-1/1", 7, "ack-b", "id-b", DEADLINE)],
+    "a counter, and a request that the HTTP server did not take": [
+        *good(), call("b", kind="unauthorised", status=400, echoed=NONE)],
     "a counter of what its caller did not wait for": [
         *without(changed(good(), Call, "a", status=LEFT), Counter),
         *(Counter("bridge-1", 1, outcome, 1) for outcome in ("2xx", "unauthenticated", "deadline", "draining"))],
