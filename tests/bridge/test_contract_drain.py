@@ -208,4 +208,4 @@ async def test_a_second_signal_does_not_wait_and_the_exit_code_says_so(implement
         assert (await held).name == "broker-lost"
         code, said = await bridge.ended()
         assert (code, "Traceback" in said) == (1, False), said
-        assert "1 calls were still held" in said
+        assert "calls still held: 1" in said
