@@ -123,7 +123,7 @@ def test_a_size_that_is_none_is_the_callers_fault(size):
 
 def test_without_pillow_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(RuntimeError, match=r"activemq-rest-bridge\[demo\]"):
+    with pytest.raises(RuntimeError, match=r"pip install '\.\[demo\]'"):
         thumbnails(request_of(b"x", path_size="8"))
 
 
