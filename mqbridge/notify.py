@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
 
@@ -23,3 +27,8 @@ def notify(state: str) -> None:
             sock.sendto(state.encode(), name)
     except OSError as error:
         log.warning("systemd cannot be told %r: %s", state, error)
+
+
+def for_children(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for processes below ours, without the socket: that all are ready is ours to tell."""
+    return {name: value for name, value in environ.items() if name != NOTIFY_SOCKET}

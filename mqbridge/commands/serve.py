@@ -27,7 +27,7 @@ from mqbridge.commands.processes import READY, Kind, Supervisor
 from mqbridge.console import CommandError, announce, log_to_stderr, say, say_draining, say_ended
 from mqbridge.environment import ADMIN_KEY_SHA256, FOLDER, SESSIONS, environment
 from mqbridge.lifetime import without_threads
-from mqbridge.notify import NOTIFY_SOCKET
+from mqbridge.notify import for_children
 from mqbridge.tracing import bridge_spans, tracer_provider
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def serve_many(config: Path, number: int, log_level: str | None = None) -> int:
     settings = read_settings(config)
     keyed = with_admin_key(settings)
     log_to_stderr(log_level or settings.log.level, settings.log.format)
-    environ = {name: value for name, value in environment().items() if name != NOTIFY_SOCKET}  # it is ours to tell
+    environ = for_children(environment())
     if keyed is not settings:  # one key for all, and for those that are started later
         environ[ADMIN_KEY_SHA256] = keyed.admin.key_sha256
     environ[SESSIONS] = secrets.token_hex(SECRET_BYTES)

@@ -9,7 +9,7 @@ from mqbridge.commands.children import spawn
 from mqbridge.commands.processes import Kind, Supervisor
 from mqbridge.environment import environment
 from mqbridge.lifetime import without_threads
-from mqbridge.notify import NOTIFY_SOCKET
+from mqbridge.notify import for_children
 
 if TYPE_CHECKING:
     import socket
@@ -23,7 +23,7 @@ OPTION: Final = "--processes"
 def work_many(arguments: Sequence[str], number: int) -> int:
     """Run `mqbridge` with these arguments that often, without ``--processes``, until a signal; return the exit code."""
     own = without_processes(arguments)
-    environ = {name: value for name, value in environment().items() if name != NOTIFY_SOCKET}  # it is ours to tell
+    environ = for_children(environment())
 
     async def start(_number: int, _sockets: tuple[socket.socket, ...]) -> Process:
         return await spawn(own, environ)
